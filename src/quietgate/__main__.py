@@ -1,0 +1,5 @@
+"""`python -m quietgate` is the same command as `quietgate`."""
+
+from quietgate.ui.cli import main
+
+main()

@@ -1,0 +1,215 @@
+"""The only writer of bans. Order: the kernel, then one commit; when either fails, neither keeps anything.
+
+The store is the truth; the kernel's sets are rebuilt from it and never read back.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from quietgate.errors import KernelError
+from quietgate.firewall import names
+from quietgate.host.netlink import Item, SetWriter
+from quietgate.host.store import Store
+from quietgate.net import BITS, NEVER_BANNED, Counting, Prefix, PrefixSet
+from quietgate.values import Ban, Scope
+
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """Addresses that are never banned, and why, in the order the reasons are given."""
+
+    reasons: tuple[tuple[str, PrefixSet], ...]
+    all: PrefixSet
+
+    @classmethod
+    def of(cls, reasons: Iterable[tuple[str, Iterable[Prefix]]]) -> Protected:
+        """From reasons and their prefixes; the addresses that no host may be banned by are added."""
+        listed = [(why, PrefixSet(prefixes)) for why, prefixes in reasons]
+        listed.append(("loopback, link-local and multicast addresses are never banned", PrefixSet(NEVER_BANNED)))
+        return cls(tuple(listed), PrefixSet(p for _, s in listed for p in s))
+
+    def why(self, prefix: Prefix) -> str:
+        """The first reason that touches this prefix."""
+        return next(why for why, prefixes in self.reasons if prefixes.overlaps(prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prefix somebody wants banned. `asked` is how it was written."""
+
+    prefix: Prefix
+    asked: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a request for bans."""
+
+    bans: list[Ban] = field(default_factory=list)
+    narrowed: list[tuple[Request, str, int]] = field(default_factory=list)  # why, into how many
+    refused: list[tuple[Request, str]] = field(default_factory=list)
+    replaced: int = 0
+    evicted: list[Ban] = field(default_factory=list)
+    in_kernel: bool = True
+
+
+class Bans:
+    """Bans of this host. The caller holds the lock."""
+
+    def __init__(self, store: Store, sets: SetWriter, counting: Counting, limit: int) -> None:
+        self._store = store
+        self._sets = sets
+        self._counting = counting
+        self._max = limit
+
+    def ban(self, requests: Sequence[Request], protected: Protected, scope: Scope, until: float | None, now: float,
+            reason: str, by: str) -> Outcome:  # fmt: skip
+        """Ban what may be banned. A prefix that covers a protected address is narrowed around it."""
+        outcome = Outcome()
+        wanted: dict[Prefix, Ban] = {}
+        for request in requests:
+            for prefix in self._allowed(request, protected, outcome):
+                wanted[prefix] = Ban(prefix, scope, now, until, reason, by)
+        outcome.bans = list(wanted.values())
+        if outcome.bans:
+            before = self._store.count(now)
+            outcome.in_kernel = self._write(outcome, now)
+            outcome.replaced = before + len(outcome.bans) - len(outcome.evicted) - self._store.count(now)
+        return outcome
+
+    def _allowed(self, request: Request, protected: Protected, outcome: Outcome) -> tuple[Prefix, ...]:
+        if not protected.all.overlaps(request.prefix):
+            return (request.prefix,)
+        why = protected.why(request.prefix)
+        rest = protected.all.without(request.prefix)
+        # A source counts as one: it is not cut into pieces to spare a neighbour in it.
+        if not rest or self._counting.is_source(request.prefix):
+            outcome.refused.append((request, why))
+            return ()
+        outcome.narrowed.append((request, why, len(rest)))
+        return rest
+
+    def _write(self, outcome: Outcome, now: float) -> bool:
+        in_kernel = True
+
+        def kernel() -> None:
+            nonlocal in_kernel
+            over = self._store.count(now) - self._max
+            if over > 0:
+                fresh = {(b.prefix, b.scope) for b in outcome.bans}
+                soonest = self._store.soonest(over + len(fresh), now)
+                outcome.evicted = [b for b in soonest if (b.prefix, b.scope) not in fresh][:over]
+            in_kernel = self._to_kernel(outcome.bans, outcome.evicted, now)
+
+        self._store.put_bans(outcome.bans, kernel)
+        if outcome.evicted:
+            self._store.delete_bans([(b.prefix, b.scope) for b in outcome.evicted], lambda: None)
+            self._intervals({(b.prefix.version, b.scope) for b in outcome.evicted if not self._hashed(b.prefix)}, now)
+        return in_kernel
+
+    def unban(self, keys: Sequence[tuple[Prefix, Scope]], now: float) -> None:
+        """Lift bans. Those that are not there are passed over."""
+        gone = [Ban(prefix, scope, now, None) for prefix, scope in keys]
+        self._store.delete_bans(keys, lambda: self._to_kernel([], gone, now))
+
+    def restore(self, now: float) -> int:
+        """Give the kernel's sets exactly the bans of the store. Idempotent; returns how many."""
+        hashed: dict[str, list[Item]] = defaultdict(list)
+        total = 0
+        for ban in self._store.bans(now):
+            total += 1
+            if self._hashed(ban.prefix):
+                hashed[self._hash_set(ban)].append((_key(ban.prefix), _timeout(ban, now)))
+        for scope in Scope:
+            for version in (4, 6):
+                name = names.ban(version, scope, self._counting)
+                self._sets.replace(name, hashed[name])
+        self._intervals({(v, s) for v in (4, 6) for s in Scope}, now)
+        return total
+
+    def _to_kernel(self, new: Sequence[Ban], gone: Sequence[Ban], now: float) -> bool:
+        """True if the kernel has the change; False if our table is not there, so that the store alone keeps it."""
+        added: dict[str, list[Item]] = defaultdict(list)
+        removed: dict[str, list[bytes]] = defaultdict(list)
+        for ban in new:
+            if self._hashed(ban.prefix):
+                added[self._hash_set(ban)].append((_key(ban.prefix), _timeout(ban, now)))
+        for ban in gone:
+            if self._hashed(ban.prefix):
+                removed[self._hash_set(ban)].append(_key(ban.prefix))
+        try:
+            for name, keys in removed.items():
+                self._sets.delete(name, keys)
+            for name, items in added.items():
+                self._sets.add(name, items)
+            self._intervals({(b.prefix.version, b.scope) for b in (*new, *gone) if not self._hashed(b.prefix)}, now)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
+        return True
+
+    def _intervals(self, touched: Iterable[tuple[int, Scope]], now: float) -> None:
+        """Rebuild the interval sets that changed: overlapping prefixes cannot be edited one by one."""
+        for version, scope in touched:
+            length = self._counting.source4 if version == 4 else self._counting.source6
+            bans = [b for b in self._store.of_other_length(version, scope, length, now) if not self._hashed(b.prefix)]
+            rows = ((low, high, None if until == FOREVER else max(1, int((until - now) * 1000))) for low, high, until in flatten(bans))
+            self._sets.replace_intervals(names.ban_net(version, scope), version, rows)
+
+    def _hashed(self, prefix: Prefix) -> bool:
+        return self._counting.is_source(prefix)
+
+    def _hash_set(self, ban: Ban) -> str:
+        return names.ban(ban.prefix.version, ban.scope, self._counting)
+
+
+def flatten(bans: Iterable[Ban]) -> list[tuple[int, int, float]]:
+    """Disjoint (first, last, until) of bans of one IP version; where prefixes nest, the later end counts.
+
+    Prefixes either nest or are disjoint, so a stack of those that are open is enough.
+    """
+    out: list[tuple[int, int, float]] = []
+    open_: list[tuple[int, float]] = []
+    cursor = 0
+
+    def emit(high: int, until: float) -> None:
+        nonlocal cursor
+        if cursor <= high:
+            if out and out[-1][1] == cursor - 1 and out[-1][2] == until:
+                out[-1] = (out[-1][0], high, until)
+            else:
+                out.append((cursor, high, until))
+            cursor = high + 1
+
+    for ban in sorted(bans, key=lambda b: (b.prefix.value, b.prefix.length)):
+        while open_ and open_[-1][0] < ban.prefix.value:
+            emit(*open_.pop())
+        if open_:
+            emit(ban.prefix.value - 1, open_[-1][1])
+        cursor = ban.prefix.value
+        until = FOREVER if ban.until is None else ban.until
+        open_.append((ban.prefix.last, max(until, open_[-1][1] if open_ else until)))
+    while open_:
+        emit(*open_.pop())
+    return out
+
+
+def source_prefix(prefix: Prefix, counting: Counting, *, exact: bool) -> Prefix:
+    """What a ban of this target shuts: a bare address stands for its source, a written prefix for itself."""
+    return prefix if exact or not prefix.single else counting.source_of(prefix)
+
+
+def _key(prefix: Prefix) -> bytes:
+    return prefix.value.to_bytes(BITS[prefix.version] // 8, "big")
+
+
+def _timeout(ban: Ban, now: float) -> int | None:
+    left = ban.left(now)
+    return None if left is None else max(1, int(left * 1000))

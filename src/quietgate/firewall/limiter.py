@@ -1,0 +1,252 @@
+"""The SSH limiter: at most N new connections of one source in any window, exactly.
+
+Theory. N slot sets hold sources for one window each. A connection takes the first slot set that does not hold its
+source yet; when all N hold it, the source has had N connections within the window, and the next is refused. Each
+slot was taken at an accepted connection and is held exactly one window, so any window holds at most N of them:
+an exact sliding log, in the kernel, without a daemon. Retries change nothing, since only accepted ones take a slot.
+
+Four holes, each closed here and each with a test that fails without its rule (docs/limiter.md tells the attacks):
+
+- A SYN can be forged, so it only *looks* (`syn`): it is marked pending, and takes a slot when conntrack has seen the
+  third packet (`count`). Nobody can use up somebody else's slots.
+- A source port used again runs inside an old conntrack entry, so the gate asks the TCP flags, not conntrack's state.
+- A forged SYN on the tuple of a live session must not make that session count again: such an entry lives longer
+  than any that is closing (days against two minutes), and its packets have a socket of their own.
+- The last packet of a handshake in cookie mode may come late or twice, with no SYN before it: an ACK that conntrack
+  does not call proven, or that would reach the listener itself, is dropped.
+
+Two packets on two CPUs: `add` with a bucket of one token for each element lets only the first have the slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quietgate.errors import Origin
+from quietgate.firewall import names
+from quietgate.firewall.rules import (
+    Accept,
+    Address,
+    Assured,
+    Bucket,
+    Chain,
+    Count,
+    Drop,
+    Expires,
+    Flags,
+    Goto,
+    InSet,
+    Key,
+    Mark,
+    Marked,
+    Original,
+    Part,
+    Port,
+    Reject,
+    Rule,
+    Socket,
+    StateSet,
+    Take,
+    Tuple4,
+    Version,
+    Within,
+)
+from quietgate.firewall.rules import Log as LogTo
+from quietgate.net import SINGLY, Counting
+from quietgate.policy.model import Ssh
+from quietgate.policy.terms import Ports, Rate
+
+SYN = Flags(("fin", "syn", "rst", "ack"), ("syn",))
+RST = Flags(("rst",), ("rst",))
+# A bare ACK, or one with data: neither opens nor closes.
+ACK = Flags(("fin", "syn", "rst", "ack"), ("ack",))
+# Longer than every closing state of conntrack (120 s), shorter than an open connection (5 days; 300 s while data is
+# unacknowledged): include/net/netfilter/nf_conntrack_tcp.h and nf_conntrack_proto_tcp.c, defaults.
+CLOSING = 125
+SAID_SIZE = 4096
+SAID_FOR = 60
+LIVE_SIZE = 65536
+LIVE_FOR = 5 * 86400  # conntrack's own timeout of an established connection
+WIDE_LENGTH = 48  # what a customer or a host gets at most (RFC 6177)
+PROVEN = "(proven) "  # follows the prefix where a whole handshake was seen: only such lines are evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the limiter must know of sshd: its ports, and whether a listener is bound to one address."""
+
+    ports: tuple[int, ...]
+    bound: bool
+
+    def port(self, side: str = "dport") -> Port:
+        """Matches the SSH ports."""
+        return Port(side, tuple(Ports(p, p) for p in self.ports), 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The two conntrack mark bits: `pending` a SYN was let in, `over` the connection was refused."""
+
+    pending: int
+    over: int
+
+
+def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
+    """Name, guard and key of each way a source is counted: IPv4, IPv6 singly, IPv6 by network; in this order."""
+    four = ("4", (Version(4),), Key(4, "saddr", counting.source4))
+    network = Key(6, "saddr", counting.source6)
+    if counting.source6 == 128:
+        return four, ("6", (Version(6),), network)
+    return (
+        four,
+        ("6x", (Address(6, "saddr", SINGLY),), Key(6, "saddr", 128)),
+        ("6", (Address(6, "saddr", SINGLY, absent=True),), network),
+    )
+
+
+def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+    """The SSH part of the input chain, from over-limit connections to unknown packets, without the established rule."""
+    at = door.port()
+    if ssh.limit is not None:
+        aborted = (at, Original(), Marked(marks.pending | marks.over), RST)
+        yield Rule("ssh.abort", (*aborted, Accept()), origin)  # frees sshd's half-open socket
+    yield Rule("ssh.syn", (at, SYN, Goto("ssh_syn")), origin)
+    if ssh.limit is not None:
+        yield Rule("ssh.over", (at, Original(), Marked(marks.over), Drop()), origin)
+        yield Rule("ssh.count", (at, Original(), Marked(marks.pending), Assured(), Goto("ssh_count")), origin)
+        yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), Drop()), origin)
+    # An ACK that would reach the listener opens a connection out of a cookie, a second time or without a slot.
+    if door.bound:
+        yield Rule("ssh.stray", (at, Original(), Expires(CLOSING, longer=False), ACK, Count("ssh_unproven"), Drop()), origin)
+    else:
+        yield Rule("ssh.stray", (at, Socket(wildcard=True), Count("ssh_unproven"), Drop()), origin)
+
+
+def unknown_rules(door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """Packets to SSH that conntrack does not know: sessions older than the table live on, everything else goes."""
+    at = door.port()
+    for version in (4, 6):
+        yield Rule(f"ssh.live{version}", (at, Tuple4(version, names.live(version)), Accept()), origin)
+    if not door.bound:  # a listener bound to one address looks like a session to `socket wildcard`
+        yield Rule("ssh.socket", (at, Socket(wildcard=False), Accept()), origin)
+    yield Rule("ssh.unknown", (at, Count("ssh_unknown"), Drop()), origin)
+
+
+def chains(ssh: Ssh, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
+    """The chains behind `ssh.syn` and `ssh.count`. `from_rules` decide who may reach SSH at all."""
+    if ssh.limit is None:
+        yield Chain("ssh_syn", (*from_rules, Rule("ssh.open", (Count("ssh_new"), Accept()), origin)))
+        return
+    yield Chain("ssh_syn", (*from_rules, *_gate(ssh, marks, origin)))
+    yield Chain("ssh_count", (Rule("ssh.proven", (Mark(clear=marks.pending, set=0),), origin), *_by_key(ssh, "count", origin)))
+    for name, _, key in keys(ssh.counting):
+        yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
+    yield Chain("ssh_full", tuple(_full(ssh, origin)))
+    yield Chain(
+        "ssh_refuse",
+        (
+            Rule("ssh.mark", (Mark(clear=0, set=marks.over), Count("ssh_refused")), origin),
+            *_say(ssh, "proven", PROVEN, origin),
+            Rule("ssh.reset", (Reject(reset=True),), origin),
+        ),
+    )
+
+
+def _gate(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+    # The stack answers a SYN on a live connection by itself (RFC 5961 4); marking it would count the session again.
+    yield Rule("ssh.again", (Expires(CLOSING, longer=True), Socket(wildcard=False), Count("ssh_again"), Accept()), origin)
+    assert ssh.limit is not None
+    for name, guard, key in keys(ssh.counting):
+        slots = [InSet(key, s.name, shared=True) for s in _slots(ssh, key.version)]
+        # Looking from the last slot: it is the first to be missing, so a source that is free costs one lookup.
+        yield Rule(f"ssh.full{name}", (*guard, *reversed(slots), Goto("ssh_full")), origin)
+    yield Rule("ssh.pending", (Mark(clear=marks.over, set=marks.pending), Count("ssh_new"), Accept()), origin)
+
+
+def _by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:
+    for name, guard, _ in keys(ssh.counting):
+        yield Rule(f"ssh.{what}{name}", (*guard, Goto(f"ssh_{what}{name}")), origin)
+
+
+def _count(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rule]:
+    if name == "6" and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
+        bucket = Within(ssh.wide6.count, ssh.wide6.window, ssh.wide6.count, over=True)
+        wide = Take(Key(6, "saddr", WIDE_LENGTH), names.wide(ssh.wide6, ssh.slots), update=True, over=bucket)
+        yield Rule("ssh.wide6", (wide, Count("ssh_wide"), Goto("ssh_refuse")), origin)
+    sets = list(_slots(ssh, key.version))
+    for index, slot in enumerate(sets, 1):
+        yield Rule(f"ssh.slot{name}.{index}", (Take(key, slot.name, once=True), Count("ssh_counted"), Accept()), origin)
+    # Here without the last slot means that the set is full: it could not be taken, and is not held.
+    missing = InSet(key, sets[-1].name, shared=True, absent=True)
+    if ssh.on_full is not None:
+        rate = Within(ssh.on_full.count, ssh.on_full.window, ssh.on_full.count)
+        yield Rule(f"ssh.overflow{name}", (missing, rate, Count("ssh_overflow"), Accept()), origin)
+    yield Rule(f"ssh.refuse{name}", (Goto("ssh_refuse"),), origin)
+
+
+def _full(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
+    if ssh.strict:
+        for name, guard, key in keys(ssh.counting):
+            for index, slot in enumerate(_slots(ssh, key.version), 1):
+                # Never matches on: the element's one token is gone. It is here for its timeout alone.
+                yield Rule(f"ssh.strict{name}.{index}", (*guard, Take(key, slot.name, once=True, update=True)), origin)
+    yield Rule("ssh.limited", (Count("ssh_limited"),), origin)
+    yield from _say(ssh, "limited", "", origin)
+    yield Rule("ssh.drop", (Drop(),), origin)
+
+
+def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rule]:
+    if ssh.log.rate is None or not ssh.log.to:
+        return
+    lines: list[Part] = []
+    if "nflog" in ssh.log.to:
+        lines.append(LogTo(ssh.log.prefix + after, ssh.log.group))
+    if "kernel" in ssh.log.to:
+        lines.append(LogTo(ssh.log.prefix + after, None))
+    for name, guard, key in keys(ssh.counting):
+        said = names.said(key.version, ssh.counting)
+        yield Rule(f"ssh.log.{what}{name}", (*guard, Take(key, said, once=True), Bucket(names.log_bucket(ssh.log.rate)), *lines), origin)
+
+
+def state_sets(ssh: Ssh) -> Iterator[StateSet]:
+    """The shared sets that the rules above use."""
+    for version in (4, 6):
+        tuple4 = f"{names.TYPE[version]} . inet_service . {names.TYPE[version]} . inet_service"
+        yield StateSet(names.live(version), tuple4, ("timeout",), LIVE_SIZE, LIVE_FOR)
+        if ssh.limit is not None:
+            yield from _slots(ssh, version)
+            if ssh.log.rate is not None and ssh.log.to:
+                said = names.said(version, ssh.counting)
+                yield StateSet(said, names.TYPE[version], ("dynamic", "timeout"), SAID_SIZE, SAID_FOR)
+    if ssh.limit is not None and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
+        # An idle bucket is full again after one window, so it may be forgotten then.
+        yield StateSet(names.wide(ssh.wide6, ssh.slots), names.TYPE[6], ("dynamic", "timeout"), ssh.slots, ssh.wide6.window)
+
+
+def buckets(ssh: Ssh) -> Iterator[tuple[str, Within]]:
+    """The shared token buckets: one for all log lines, whatever chain writes them."""
+    if ssh.limit is not None and ssh.log.rate is not None:
+        rate = ssh.log.rate
+        yield names.log_bucket(rate), Within(rate.count, rate.window, rate.count)
+
+
+def _slots(ssh: Ssh, version: int) -> Iterator[StateSet]:
+    limit = ssh.limit
+    assert isinstance(limit, Rate)
+    for index in range(1, limit.count + 1):
+        name = names.slot(version, index, limit.window, ssh.counting, ssh.slots)
+        yield StateSet(name, names.TYPE[version], ("dynamic", "timeout"), ssh.slots, limit.window)
+
+
+COUNTERS = {
+    "ssh_new": "SYNs to SSH let through to sshd",
+    "ssh_counted": "connections to SSH that took a place in their source's limit",
+    "ssh_limited": "SYNs to SSH dropped by the limit",
+    "ssh_refused": "connections to SSH reset by the limit after their handshake",
+    "ssh_wide": "of these, by the limit of an IPv6 /48",
+    "ssh_overflow": "connections to SSH let through because the slot sets were full",
+    "ssh_again": "SYNs on a live SSH session, left to the stack",
+    "ssh_unproven": "ACKs to SSH without a proven handshake, dropped",
+    "ssh_unknown": "packets to SSH of no known connection, dropped",
+}

@@ -1,0 +1,72 @@
+"""Names in the kernel: the table, sets, counters, ids. Nothing else may spell one out.
+
+State sets carry their definition in their name (`slot4_1_60s_32_65536`): a changed window makes new sets beside
+the old ones, where changing a live set in place would apply a new timeout without a word.
+"""
+
+from __future__ import annotations
+
+from quietgate.clock import format_duration
+from quietgate.net import Counting
+from quietgate.policy.terms import Rate
+from quietgate.values import Scope
+
+FAMILY = "inet"
+TABLE = "quietgate"
+TRIAL = "trial"
+COMMENT = "qg:"
+TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
+
+
+def of_generation(number: int, name: str) -> str:
+    """The kernel's name of a chain or policy set of generation `number` (from 1)."""
+    return f"g{number}_{name}"
+
+
+def slot(version: int, index: int, window: int, counting: Counting, size: int) -> str:
+    """The slot set number `index` (from 1) of the exact window."""
+    return f"slot{version}_{index}_{format_duration(window)}_{_source(version, counting)}_{size}"
+
+
+def wide(limit: Rate, size: int) -> str:
+    """The token buckets of IPv6 /48s."""
+    return f"wide6_{limit.count}_{format_duration(limit.window)}_{size}"
+
+
+def said(version: int, counting: Counting) -> str:
+    """Who was logged in the last minute."""
+    return f"said{version}_{_source(version, counting)}"
+
+
+def live(version: int) -> str:
+    """The connections to sshd that were open at the last load, of which conntrack may know nothing."""
+    return f"live{version}"
+
+
+def ban(version: int, scope: Scope, counting: Counting) -> str:
+    """Banned sources: a plain hash set."""
+    return f"ban_{scope}{version}_{_source(version, counting)}"
+
+
+def ban_net(version: int, scope: Scope) -> str:
+    """Banned prefixes: an interval set, kept small, since each change costs its whole size."""
+    return f"bannet_{scope}{version}"
+
+
+def meter(rule: str, version: int, rate: Rate, counting: Counting) -> str:
+    """The token buckets of a rule that counts per source."""
+    return f"rate{version}_{rule}_{rate.count}_{format_duration(rate.window)}_{_source(version, counting)}".replace("-", "_")
+
+
+def log_bucket(rate: Rate) -> str:
+    """The token bucket that all log lines share."""
+    return f"log_{rate.count}_{format_duration(rate.window)}"
+
+
+def rule_counter(rule: str) -> str:
+    """The counter of a rule of the policy."""
+    return "rule_" + rule.replace("-", "_")
+
+
+def _source(version: int, counting: Counting) -> int:
+    return counting.source4 if version == 4 else counting.source6

@@ -1,0 +1,254 @@
+"""Ruleset -> nft text, valid input for `nft -f`. Check, print and load all use this text.
+
+One transaction: `add table; flush table` makes it the same on an empty and on a living table, keeps the elements of
+state sets and the named counters, and lets nothing of an earlier generation survive but what is named again.
+
+The switch. Each base chain asks the set `trial` whether the candidate is armed for this IP version. Its element has
+a timeout, so a candidate that nobody confirms disappears in the kernel, whatever dies in user space. Base policies
+are always accept: what drops belongs to a generation, so that the switch can take it back.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from quietgate.clock import UNITS
+from quietgate.firewall import names
+from quietgate.firewall import rules as r
+from quietgate.net import BITS, Prefix, PrefixSet, address_text
+
+TRIAL_SET = r.StateSet(names.TRIAL, "nf_proto", ("timeout",))
+_FAMILY = {4: "ip", 6: "ip6"}
+_PROTOCOL = {6: "tcp", 17: "udp"}
+_ICMP = {4: "icmp", 6: "icmpv6"}
+_UNIT_WORDS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A ruleset with its number (from 1), which names its chains and policy sets in the kernel."""
+
+    number: int
+    ruleset: r.Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Names in the living table that the new text does not use; removed in the same transaction."""
+
+    chains: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+def render(confirmed: Generation | None, candidate: Generation | None = None, stale: Stale | None = None) -> str:
+    """The whole table as one transaction. With a candidate, the switch decides between the two."""
+    generations = [g for g in (confirmed, candidate) if g is not None]
+    lines = [f"add table {names.FAMILY} {names.TABLE}", f"flush table {names.FAMILY} {names.TABLE}"]
+    lines += [f"table {names.FAMILY} {names.TABLE} {{"]
+    lines += _indent(_shared(generations))
+    for generation in generations:
+        lines += _indent(_generation(generation))
+    lines += _indent(_base_chains(confirmed, candidate))
+    lines.append("}")
+    lines += removals(stale or Stale())
+    return "\n".join(lines) + "\n"
+
+
+def sets_only(generation: Generation) -> str:
+    """The table with its state sets and without a rule, so that they can be filled before anything is in force."""
+    lines = [f"table {names.FAMILY} {names.TABLE} {{", *_indent(_shared([generation])), "}"]
+    return "\n".join(lines) + "\n"
+
+
+def removals(stale: Stale) -> list[str]:
+    """Commands that remove what is not used any more; the chains must be empty of references."""
+    table = f"{names.FAMILY} {names.TABLE}"
+    return [
+        *(f"delete chain {table} {name}" for name in stale.chains),
+        *(f"delete set {table} {name}" for name in stale.sets),
+        *(f"delete limit {table} {name}" for name in stale.limits),
+        *(f"delete counter {table} {name}" for name in stale.counters),
+    ]
+
+
+def declared(confirmed: Generation | None, candidate: Generation | None = None) -> Stale:
+    """Every chain, set, counter and limit that `render` would name; what else the table holds is stale."""
+    generations = [g for g in (confirmed, candidate) if g is not None]
+    chains = [hook.value for hook in r.Hook]
+    sets = [names.TRIAL]
+    counters: list[str] = []
+    limits: list[str] = []
+    for g in generations:
+        chains += [names.of_generation(g.number, c.name) for c in g.ruleset.chains]
+        sets += [names.of_generation(g.number, s.name) for s in g.ruleset.policy_sets]
+        sets += [s.name for s in g.ruleset.state_sets]
+        counters += [name for name, _ in g.ruleset.counters]
+        limits += [name for name, _ in g.ruleset.buckets]
+    return Stale(tuple(chains), tuple(sets), tuple(counters), tuple(limits))
+
+
+def _indent(lines: Iterable[str]) -> list[str]:
+    return ["\t" + line for line in lines]
+
+
+def _shared(generations: list[Generation]) -> Iterator[str]:
+    counters: dict[str, str] = {}
+    buckets: dict[str, r.Within] = {}
+    sets = {names.TRIAL: TRIAL_SET}
+    for g in generations:
+        counters.update(g.ruleset.counters)
+        buckets.update(g.ruleset.buckets)
+        sets.update({s.name: s for s in g.ruleset.state_sets})
+    for name, meaning in counters.items():
+        yield f'counter {name} {{ comment "{meaning}"; }}'
+    for name, bucket in buckets.items():
+        yield f"limit {name} {{ {_rate(bucket)}; }}"
+    for s in sets.values():
+        yield _state_set(s)
+
+
+def _state_set(s: r.StateSet) -> str:
+    parts = [f"type {s.type}", f"flags {','.join(s.flags)}"]
+    if s.timeout is not None:
+        parts.append(f"timeout {s.timeout}s")
+    if s.size is not None:
+        parts.append(f"size {s.size}")
+    return f"set {s.name} {{ {'; '.join(parts)}; }}"
+
+
+def _generation(g: Generation) -> Iterator[str]:
+    for s in g.ruleset.policy_sets:
+        name = names.of_generation(g.number, s.name)
+        if all(p.single for p in s.prefixes):  # a plain hash set: interval sets miss while they are being changed
+            yield f"set {name} {{ type {names.TYPE[s.version]}; elements = {{ {', '.join(map(str, s.prefixes))} }}; }}"
+        else:
+            elements = ", ".join(_ranges(s))
+            yield f"set {name} {{ type {names.TYPE[s.version]}; flags interval; elements = {{ {elements} }}; }}"
+    for chain in g.ruleset.chains:
+        yield f"chain {names.of_generation(g.number, chain.name)} {{"
+        for rule in chain.rules:
+            yield "\t" + rule_text(rule, g.number)
+        yield "}"
+
+
+def _ranges(s: r.PolicySet) -> Iterator[str]:
+    for low, high in PrefixSet(s.prefixes).ranges(s.version):
+        first, last = address_text(s.version, low), address_text(s.version, high)
+        yield first if low == high else f"{first}-{last}"
+
+
+def _base_chains(confirmed: Generation | None, candidate: Generation | None) -> Iterator[str]:
+    for hook in r.Hook:
+        yield f"chain {hook} {{"
+        yield f"\ttype filter hook {hook} priority {r.PRIORITY[hook]}; policy accept;"
+        if hook is not r.Hook.FORWARD:
+            way = "oifname" if hook is r.Hook.OUTPUT else "iifname"
+            yield f'\t{way} "lo" accept comment "{names.COMMENT}{hook}.loopback"'
+        if candidate is not None:
+            entry = names.of_generation(candidate.number, r.ENTRY[hook])
+            yield f'\tmeta nfproto @{names.TRIAL} goto {entry} comment "{names.COMMENT}{hook}.trial"'
+        if confirmed is not None:
+            entry = names.of_generation(confirmed.number, r.ENTRY[hook])
+            yield f'\tgoto {entry} comment "{names.COMMENT}{hook}.confirmed"'
+        yield "}"
+
+
+def rule_text(rule: r.Rule, number: int) -> str:
+    """One rule as nft prints it, with its id as comment."""
+    parts = [text for part in rule.parts if (text := part_text(part, number))]
+    return " ".join([*parts, f'comment "{names.COMMENT}{rule.id}"'])
+
+
+def part_text(part: r.Part, number: int) -> str:
+    """One part of a rule."""
+    match part:
+        case r.Version(version):
+            return f"meta nfproto ipv{version}"
+        case r.Interface(way, name):
+            return f'{way} "{name}"' if name != "*" else ""
+        case r.Protocol(numbers):
+            return f"meta l4proto {_one_of(map(str, numbers))}"
+        case r.Port(side, ranges, protocol):
+            return f"{_PROTOCOL.get(protocol or 0, 'th')} {side} {_one_of(map(str, ranges))}"
+        case r.Address(version, side, prefixes, absent):
+            return f"{_FAMILY[version]} {side} {'!= ' if absent else ''}{_one_of(_intervals(version, prefixes))}"
+        case r.InSet(key, name, shared, absent):
+            set_name = name if shared else names.of_generation(number, name)
+            return f"{_key(key)} {'!= ' if absent else ''}@{set_name}"
+        case r.Tuple4(version, name):
+            ip = _FAMILY[version]
+            return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport @{name}"
+        case r.Flags(mask, value, absent):
+            return f"tcp flags & ({' | '.join(mask)}) {'!=' if absent else '=='} {' | '.join(value)}"
+        case r.State(states):
+            return f"ct state {','.join(states)}"
+        case r.Assured():
+            return "ct status assured"
+        case r.Original():
+            return "ct direction original"
+        case r.Expires(seconds, longer):
+            return f"ct expiration {'>' if longer else '<='} {seconds}s"
+        case r.Marked(bits):
+            return f"ct mark & {bits:#010x} != 0"
+        case r.Icmp(version, types):
+            return f"{_ICMP[version]} type {_one_of(map(str, types))}"
+        case r.Socket(wildcard):
+            return f"socket wildcard {int(wildcard)}"
+        case r.ToLocal():
+            return "fib daddr type local"
+        case r.Within():
+            return f"limit {_rate(part)}"
+        case r.Bucket(name):
+            return f'limit name "{name}"'
+        case r.Take(key, name, once, update, over):
+            # 1/week, burst 1: one token for as long as the element lives (a day at most).
+            own = " limit rate 1/week burst 1 packets" if once else f" limit {_rate(over)}" if over else ""
+            return f"{'update' if update else 'add'} @{name} {{ {_key(key)}{own} }}"
+        case r.Count(name):
+            return f'counter name "{name}"'
+        case r.Log(prefix, group):
+            return f'log prefix "{prefix}"' + (f" group {group}" if group is not None else " level info")
+        case r.Mark(clear, bits):
+            keep = f"ct mark & {0xFFFFFFFF ^ clear:#010x}" if clear else "ct mark"
+            return f"ct mark set {keep}" + (f" | {bits:#010x}" if bits else "")
+        case r.Accept():
+            return "accept"
+        case r.Drop():
+            return "drop"
+        case r.Reject(reset):
+            return "reject with tcp reset" if reset else "reject with icmpx type port-unreachable"
+        case r.Goto(chain):
+            return f"goto {names.of_generation(number, chain)}"
+        case r.Jump(chain):
+            return f"jump {names.of_generation(number, chain)}"
+
+
+def _intervals(version: int, prefixes: Iterable[Prefix]) -> Iterator[str]:
+    return map(str, PrefixSet(prefixes).prefixes(version))
+
+
+def _one_of(items: Iterable[str]) -> str:
+    listed = list(items)
+    return listed[0] if len(listed) == 1 else f"{{ {', '.join(listed)} }}"
+
+
+def _key(key: r.Key) -> str:
+    text = f"{_FAMILY[key.version]} {key.side}"
+    bits = BITS[key.version]
+    if key.length == bits:
+        return text
+    mask = ((1 << key.length) - 1) << (bits - key.length)
+    return f"{text} & {ipaddress.IPv4Address(mask) if key.version == 4 else ipaddress.IPv6Address(mask)}"
+
+
+def _rate(bucket: r.Within) -> str:
+    """Nft counts per second, minute, hour or day: the smallest unit that gives a whole number, else per day, rounded down."""
+    for unit, word in _UNIT_WORDS.items():
+        per_unit, rest = divmod(bucket.count * UNITS[unit], bucket.window)
+        if per_unit and (not rest or unit == "d"):
+            break
+    return f"rate {'over ' if bucket.over else ''}{per_unit}/{word} burst {bucket.burst} packets"

@@ -1,0 +1,53 @@
+"""Where quietgate keeps things. Everything lies under one root, so that it can run beside a real installation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All paths of the product below `root`."""
+
+    root: Path = Path("/")
+
+    @property
+    def policy(self) -> Path:
+        """The administrator's policy."""
+        return self.root / "etc/quietgate/quietgate.toml"
+
+    @property
+    def drop_ins(self) -> Path:
+        """More policy files, merged by name."""
+        return self.root / "etc/quietgate/conf.d"
+
+    @property
+    def state(self) -> Path:
+        """Bans and confirmed generations; survives a reboot."""
+        return self.root / "var/lib/quietgate"
+
+    @property
+    def store(self) -> Path:
+        """The database of bans."""
+        return self.state / "quietgate.db"
+
+    @property
+    def generations(self) -> Path:
+        """Confirmed generations, the newest last."""
+        return self.state / "generations"
+
+    @property
+    def run(self) -> Path:
+        """Lock and switches; gone after a reboot."""
+        return self.root / "run/quietgate"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes the firewall."""
+        return self.run / "lock"
+
+    @property
+    def held_down(self) -> Path:
+        """Exists after `down`, until the next `up` or boot."""
+        return self.run / "down"

@@ -1,0 +1,170 @@
+"""The store: bans, in SQLite (WAL), the truth that the kernel's sets are rebuilt from.
+
+Every method is one transaction, or says otherwise. Raises StateError when the disk is full, read-only or the file
+is not a database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from quietgate.errors import NotPermitted, StateError
+from quietgate.net import BITS, Prefix
+from quietgate.values import Ban, Scope
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE bans (
+    version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
+    since REAL NOT NULL, until REAL, reason TEXT NOT NULL, author TEXT NOT NULL,
+    PRIMARY KEY (version, first, length, scope)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE names (name TEXT PRIMARY KEY, addresses TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+class Store:
+    """The database at `path`; made when it is missing, unless `read_only`."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        with self._errors():
+            if read_only:
+                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10, isolation_level=None)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
+                path.chmod(0o600)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._migrate()
+
+    def _migrate(self) -> None:
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found > VERSION:
+            raise StateError(f"{self._path} was written by a newer quietgate", "install that version again")
+        if found == 0:
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._db.close()
+
+    def put_bans(self, bans: Iterable[Ban], before_commit: Callable[[], object]) -> None:
+        """Write bans, replacing those of the same prefix and scope. `before_commit` runs when all is written but the
+        commit; when it raises, nothing is kept.
+        """
+        rows = ((b.prefix.version, _packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by) for b in bans)
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            before_commit()
+
+    def delete_bans(self, keys: Iterable[tuple[Prefix, Scope]], before_commit: Callable[[], object]) -> None:
+        """Remove bans; those that are not there are passed over."""
+        rows = ((p.version, _packed(p), p.length, s.value) for p, s in keys)
+        with self._transaction():
+            self._db.executemany("DELETE FROM bans WHERE version=? AND first=? AND length=? AND scope=?", rows)
+            before_commit()
+
+    def forget_ended(self, now: float) -> None:
+        """Remove bans that ended before wall time `now`."""
+        with self._transaction():
+            self._db.execute("DELETE FROM bans WHERE until IS NOT NULL AND until <= ?", (now,))
+
+    def bans(self, now: float) -> Iterator[Ban]:
+        """Bans in force at wall time `now`, by address."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, first, length, scope, since, until, reason, author FROM bans "
+                "WHERE until IS NULL OR until > ? ORDER BY version, first, length, scope", (now,)
+            )  # fmt: skip
+            for version, first, length, scope, since, until, reason, by in rows:
+                yield Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
+
+    def find(self, prefix: Prefix) -> list[Ban]:
+        """Bans of exactly this prefix, ended or not."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT scope, since, until, reason, author FROM bans WHERE version=? AND first=? AND length=?",
+                (prefix.version, _packed(prefix), prefix.length),
+            ).fetchall()
+        return [Ban(prefix, Scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
+
+    def covering(self, address: Prefix, now: float) -> list[Ban]:
+        """Bans in force whose prefix covers this one."""
+        wider = (Prefix.of(address.version, address.value, n) for n in range(address.length + 1))
+        return [b for p in wider for b in self.find(p) if b.until is None or b.until > now]
+
+    def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
+        """Bans in force of one IP version and scope whose prefix has another length, by address."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT first, length, since, until, reason, author FROM bans WHERE version=? AND scope=? AND length<>? "
+                "AND (until IS NULL OR until > ?) ORDER BY first, length", (version, scope.value, length, now)
+            ).fetchall()  # fmt: skip
+        return [Ban(Prefix(version, int.from_bytes(f, "big"), n), scope, since, until, reason, by)
+                for f, n, since, until, reason, by in rows]  # fmt: skip
+
+    def soonest(self, count: int, now: float) -> list[Ban]:
+        """The bans in force that end first, those for ever last and the oldest of them first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, first, length, scope, since, until, reason, author FROM bans "
+                "WHERE until IS NULL OR until > ? ORDER BY until IS NULL, until, since LIMIT ?", (now, count)
+            ).fetchall()  # fmt: skip
+        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), since, until, reason, by)
+                for v, f, n, scope, since, until, reason, by in rows]  # fmt: skip
+
+    def count(self, now: float) -> int:
+        """Bans in force at wall time `now`."""
+        with self._errors():
+            return int(self._db.execute("SELECT count(*) FROM bans WHERE until IS NULL OR until > ?", (now,)).fetchone()[0])
+
+    def count_since(self, now: float, since: float) -> int:
+        """Bans in force at wall time `now` that were made after wall time `since`."""
+        with self._errors():
+            row = self._db.execute("SELECT count(*) FROM bans WHERE (until IS NULL OR until > ?) AND since > ?", (now, since))
+            return int(row.fetchone()[0])
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The last addresses of host names that resolved once."""
+        with self._errors():
+            return {name: tuple(text.split()) for name, text in self._db.execute("SELECT name, addresses FROM names")}
+
+    def put_names(self, found: dict[str, tuple[str, ...]]) -> None:
+        """Remember the addresses of host names."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", ((n, " ".join(a)) for n, a in found.items()))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(f"{self._path}: {error}", "make room, or make it writable; nothing was changed") from None
+        except PermissionError:
+            raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None
+        except OSError as error:
+            raise StateError(f"{self._path}: {error.strerror}", "make room, or make it writable; nothing was changed") from None
+
+
+def _packed(prefix: Prefix) -> bytes:
+    return prefix.value.to_bytes(BITS[prefix.version] // 8, "big")

@@ -1,0 +1,123 @@
+"""The policy as typed values. Built only by `load`, which has checked every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from quietgate.errors import Origin, Problem
+from quietgate.net import Counting, Prefix
+from quietgate.policy.terms import Addresses, Entry, Name, Ports, Rate
+
+Resolved = Mapping[str, tuple[Prefix, ...]]  # host name -> its addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The limiter's log. `rate` None is off."""
+
+    prefix: str
+    rate: Rate | None
+    to: tuple[str, ...]
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """`[ssh]`. `ports` None is "auto"; `limit` and `wide6` None are off; `on_full` None drops."""
+
+    ports: tuple[int, ...] | None
+    sources: Addresses
+    trusted: Addresses
+    limit: Rate | None
+    strict: bool
+    counting: Counting
+    wide6: Rate | None
+    slots: int
+    on_full: Rate | None
+    log: Log
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One `[[firewall.rule]]`. `protocol` None is any; `ports` None is all."""
+
+    name: str
+    direction: str
+    protocol: int | None
+    ports: tuple[Ports, ...] | None
+    source: Addresses
+    to: Addresses
+    interface: str
+    action: str
+    rate: Rate | None
+    per: str
+    reject: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """`[firewall]`. `ping` is a rate, "accept" or "drop"; `marks` are two different single bits."""
+
+    default: str
+    output: str
+    forward: str
+    allow: Addresses
+    deny: Addresses
+    ping: Rate | str
+    other_icmp: str
+    dhcp: bool
+    marks: tuple[int, int]
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bans:
+    """What `ban` uses. `manual_for` in seconds, None for ever."""
+
+    manual_for: int | None
+    manual_scope: str
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A whole policy. `origins` tells for each path that is not a default where it was written."""
+
+    ssh: Ssh
+    firewall: Firewall
+    bans: Bans
+    never_ban: Addresses
+    values: Mapping[str, object]
+    origins: Mapping[str, tuple[Origin, ...]]
+
+    def names(self) -> Iterator[tuple[Name, Origin]]:
+        """Every host name in use, with its place; a name that stands twice comes twice."""
+        lists = [self.ssh.sources, self.ssh.trusted, self.firewall.allow, self.firewall.deny, self.never_ban]
+        lists += [a for rule in self.firewall.rules for a in (rule.source, rule.to)]
+        for addresses in lists:
+            for entry in addresses.entries:
+                if isinstance(entry.target, Name):
+                    yield entry.target, entry.origin
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` found. With problems the policy holds defaults in place of what is broken, and is not for use."""
+
+    policy: Policy
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def addresses_of(entry: Entry, resolved: Resolved) -> tuple[Prefix, ...]:
+    """The prefixes one entry stands for; a name that is not resolved stands for none."""
+    if isinstance(entry.target, Name):
+        return resolved.get(entry.target.text, ())
+    return (entry.target,)
+
+
+def prefixes_of(addresses: Addresses, resolved: Resolved) -> tuple[Prefix, ...]:
+    """All prefixes of a list, names replaced by what they resolved to."""
+    return tuple(p for entry in addresses.entries for p in addresses_of(entry, resolved))

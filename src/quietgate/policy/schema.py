@@ -1,0 +1,193 @@
+"""Every setting: its path, how it is read, its default and what it means.
+
+The table is the single source of the loader, of the reference page (`docs/policy.md`) and of "did you mean".
+`since` names the part of quietgate that obeys a setting; "" means in force now, "later" that it is accepted and
+checked but not yet obeyed, which `check` says when somebody sets it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quietgate.policy import terms as t
+
+LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key. `default` is the TOML value; `append` is True where lists of several files are joined."""
+
+    path: str
+    read: t.Reader
+    default: object
+    doc: str
+    append: bool = False
+    since: str = ""
+
+
+def _addresses(path: str, default: list[str], doc: str, since: str = "") -> Setting:
+    return Setting(path, t.listed(t.address, "addresses"), default, doc, append=True, since=since)
+
+
+SECTIONS: dict[str, str] = {
+    "ssh": "Who may reach sshd, and how often.",
+    "firewall": "Everything else that comes in, goes out or passes through.",
+    "lockout": "How a change proves that it locks nobody out.",
+    "guard": "The reader of sshd's log.",
+    "bans": "How long, how wide.",
+    "store": "What is remembered.",
+    "alerts": "When a person must act.",
+    "digest": "A summary by mail.",
+    "metrics": "For monitoring.",
+    "control": "Who may ask the guard.",
+}
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("version", t.integer(1, 1), 1, "The form of this file."),
+    # ssh
+    Setting("ssh.ports", t.listed(t.single_port, "ports"), "auto",
+            'The ports sshd listens on: "auto" finds them, or a list like [22, 2222].'),
+    _addresses("ssh.from", ["anywhere"], "Who may reach SSH at all. `trusted` and `allow` always may."),
+    _addresses("ssh.trusted", [], "Never limited and never banned on the SSH ports."),
+    Setting("ssh.limit", t.rate(32, 86400), "5 per 60s",
+            "New connections of one source: an exact sliding window, counted on completed handshakes. "
+            'N from 1 to 32, window from 1s to 1d, or "off".'),
+    Setting("ssh.known", t.duration(words=("off",)), "30d",
+            'A source with a successful login in this time counts as known; "off": nobody does.', since=LATER),
+    Setting("ssh.known_limit", t.rate(10_000), "60 per 60s",
+            'The limit of known sources, a token bucket; "off": not limited.', since=LATER),
+    Setting("ssh.reserve", t.integer(0, 90), 40,
+            "Per cent of sshd's MaxStartups that strangers together can never take; 0: none.", since=LATER),
+    Setting("ssh.strict", t.boolean, False,
+            "A blocked source that retries starts its block anew, as the old script's did."),
+    Setting("ssh.mode", t.choice("enforce", "observe"), "enforce",
+            '"observe": count and log, drop nothing.', since=LATER),
+    Setting("ssh.source4", t.integer(8, 32), 32, "Leading bits of an IPv4 address that count as one source."),
+    Setting("ssh.source6", t.integer(16, 128), 64,
+            "Leading bits of an IPv6 address that count as one source. Link-local, NAT64 and Teredo addresses "
+            "always count singly."),
+    Setting("ssh.wide6", t.rate(10_000), "20 per 60s",
+            "Per IPv6 /48 as well, a token bucket, so that one customer's prefix is not 65,536 sources; \"off\"."),
+    Setting("ssh.slots", t.integer(16, 1 << 22), 65536, "Sources remembered per IP version."),
+    Setting("ssh.on_full", t.rate(100_000, words=("drop",)), "30 per 1s",
+            'When `slots` sources are remembered, new ones pass at this rate in all; or "drop".'),
+    Setting("ssh.log.prefix", t.log_prefix, "SSH Brute Force Attempt: ", "What a log line begins with."),
+    Setting("ssh.log.rate", t.rate(10_000), "10 per 1m",
+            'Log lines in all; one source is logged at most once a minute. "off": no log.'),
+    Setting("ssh.log.to", t.listed(t.choice("kernel", "nflog"), "words"), ["kernel", "nflog"],
+            "The kernel's log, NFLOG (for ulogd and the guard), or both."),
+    Setting("ssh.log.group", t.integer(0, 65535), 5, "The NFLOG group."),
+    # firewall
+    Setting("firewall.default", t.choice("accept", "drop"), "accept", "Inbound packets that nothing matched."),
+    Setting("firewall.output", t.choice("accept", "drop"), "accept",
+            "Outbound packets that nothing matched. Replies, DNS, DHCP and neighbour discovery always pass."),
+    Setting("firewall.forward", t.choice("leave", "drop"), "leave",
+            'Forwarded packets: left to Docker and others, or "drop", where published ports need a rule with '
+            'direction "forward".'),
+    _addresses("firewall.allow", [], "May do anything; never limited, never banned."),
+    _addresses("firewall.deny", [], "May do nothing, not even go on with an established session."),
+    Setting("firewall.ping", t.rate(1_000_000, words=("accept", "drop")), "2 per 1s",
+            'Echo requests of all sources together, with a burst of 5; or "accept", "drop".'),
+    Setting("firewall.other_icmp", t.choice("accept", "drop"), "drop",
+            "ICMP kinds beyond those that must pass, where no rule decides."),
+    Setting("firewall.dhcp", t.boolean, True, "Replies to this host's DHCP clients pass."),
+    Setting("firewall.names_refresh", t.duration(10, 86400), "5m",
+            "How often host names are looked up; one that fails keeps its last addresses.", since=LATER),
+    Setting("firewall.marks", t.listed(t.mark_bit, "mark bits"), [0x10000000, 0x20000000],
+            "Two conntrack mark bits that nobody else on this host uses."),
+    # lockout
+    Setting("lockout.trial", t.duration(10, 3600), "60s", "How long an unconfirmed change lives.", since=LATER),
+    Setting("lockout.keep", t.duration(), "24h",
+            "An administrator's address stays open on SSH this long after his session.", since=LATER),
+    Setting("lockout.admins", t.listed(t.text, "users"), ["root", "%sudo", "%wheel"],
+            "Whose sessions are protected; % names a group.", since=LATER),
+    Setting("lockout.rehearse", t.boolean, True, "Try real connections before a change.", since=LATER),
+    Setting("lockout.history", t.duration(), "30d", "Remembered logins that are tried.", since=LATER),
+    # guard
+    Setting("guard.enabled", t.boolean, True, "Read sshd's log and ban who attacks.", since=LATER),
+    Setting("guard.mode", t.choice("enforce", "observe"), "enforce", "", since=LATER),
+    Setting("guard.sources", t.listed(t.text, "sources"), "auto",
+            '"auto", or a list of "journal", file names and "-".', since=LATER),
+    _addresses("guard.never_ban", [], "Limited like everyone, never banned."),
+    Setting("guard.units", t.listed(t.text, "units"), ["ssh.service", "sshd.service"], "sshd's units.", since=LATER),
+    Setting("guard.patience", t.integer(1, 1000), 5, "Thresholds times this for known sources.", since=LATER),
+    *(
+        Setting(f"guard.detect.{name}", t.rate(100_000, 30 * 86400), default, doc, since=LATER)
+        for name, default, doc in (
+            ("burst", "5 per 10m", "Failed attempts."),
+            ("slow", "10 per 1d", "Failed attempts, slowly."),
+            ("names", "4 per 1h", "Distinct user names that do not exist here."),
+            ("root", "3 per 10m", "root, where sshd refuses root."),
+            ("noise", "30 per 10m", "Broken handshakes and timeouts."),
+            ("penalty", "2 per 10m", "sshd's own penalties."),
+        )
+    ),
+    Setting("guard.max_sources", t.integer(100, 10_000_000), 200000, "Sources watched at most.", since=LATER),
+    Setting("guard.max_open", t.integer(10, 1_000_000), 10000, "Connections joined at most.", since=LATER),
+    # bans
+    Setting("bans.steps", t.listed(t.duration(words=("forever",)), "durations"), ["10m", "1h", "1d", "7d", "30d"],
+            "Each repeat goes one further.", since=LATER),
+    Setting("bans.forget", t.duration(), "30d", "Good behaviour that takes one step back.", since=LATER),
+    Setting("bans.jitter", t.integer(0, 50), 10, "Per cent by which a ban's length varies.", since=LATER),
+    Setting("bans.scope", t.choice("ssh", "host"), "ssh", "What automatic bans shut.", since=LATER),
+    Setting("bans.manual.for", t.duration(words=("forever",)), "forever", "Length of a ban made by hand."),
+    Setting("bans.manual.scope", t.choice("ssh", "host"), "host", "What a ban made by hand shuts."),
+    Setting("bans.cut", t.boolean, True, "End the unauthenticated connections of a banned source.", since=LATER),
+    Setting("bans.widen.sources", t.integer(2, 1000), 4, "Banned neighbours that ban the prefix.", since=LATER),
+    Setting("bans.widen.within", t.duration(), "1d", "", since=LATER),
+    Setting("bans.widen.v4", t.integer(8, 31), 24, "", since=LATER),
+    Setting("bans.widen.v6", t.integer(16, 63), 56, "", since=LATER),
+    Setting("bans.max", t.integer(1000, 4_000_000), 1000000,
+            "Bans held at most. Full: the newest still get in, the soonest to end leave."),
+    # store
+    Setting("store.events", t.duration(), "90d", "How long attempts are kept.", since=LATER),
+    Setting("store.logins", t.duration(), "400d", "How long logins are kept.", since=LATER),
+    Setting("store.size", t.text, "500MB", "The oldest events go first.", since=LATER),
+    Setting("store.users", t.choice("known", "all", "none"), "known", "User names kept in clear.", since=LATER),
+    # alerts
+    *(
+        Setting(f"alerts.{name}", t.text if isinstance(default, str) else t.alert, default, doc, since=LATER)
+        for name, default, doc in (
+            ("break_in", True, ""), ("blind", True, "A source is silent or failing."),
+            ("strain", True, "MaxStartups, conntrack or a set is nearly full."),
+            ("reverted", True, "A trial nobody confirmed."), ("refused", True, "A ban that would hit a known address."),
+            ("new_network", False, "A login from where this user never came from."),
+            ("group_for", "5m", ""), ("at_most", "3 per 1h", ""), ("quiet", "", ""),
+        )
+    ),
+    Setting("digest.every", t.choice("off", "daily", "weekly"), "off", "", since=LATER),
+    Setting("digest.at", t.text, "07:00", "", since=LATER),
+    Setting("digest.to", t.listed(t.text, "addresses"), [], "", since=LATER),
+    Setting("metrics.textfile", t.text, "", "", since=LATER),
+    Setting("metrics.listen", t.text, "", "", since=LATER),
+    Setting("control.group", t.text, "quietgate", "", since=LATER),
+)  # fmt: skip
+
+RULE: tuple[Setting, ...] = (
+    Setting("name", t.rule_name, None, "Unique, 1 to 32 of a-z, 0-9 and -; shown by `why`, `diff` and the counters."),
+    Setting("direction", t.choice("in", "out", "forward"), "in", "Which way the packet goes."),
+    Setting("protocol", t.protocol, "tcp", "tcp, udp, icmp, icmpv6, any, or a protocol number."),
+    Setting("ports", t.listed(t.port, "ports"), None, 'Destination ports: [80, 443, "8000-8010"]; absent: all.'),
+    Setting("from", t.listed(t.address, "addresses"), ["anywhere"], "Source addresses."),
+    Setting("to", t.listed(t.address, "addresses"), ["anywhere"], "Destination addresses."),
+    Setting("interface", t.interface, "*",
+            "The interface a packet comes in by (in, forward) or goes out by (out): a name, or a prefix with a "
+            "final *. It need not exist yet."),
+    Setting("action", t.choice("accept", "reject", "drop", "rate"), "accept",
+            '"rate": new connections or packets within `rate` are accepted, those over it dropped.'),
+    Setting("rate", t.rate(1_000_000), "off", 'With action "rate".'),
+    Setting("per", t.choice("source", "all"), "source", "What the rate counts."),
+    Setting("reject", t.choice("icmp", "tcp-reset"), "icmp", 'What action "reject" answers.'),
+)  # fmt: skip
+
+ROUTE: tuple[Setting, ...] = (
+    Setting("to", t.choice("webhook", "mail", "apprise"), None, "", since=LATER),
+    Setting("url", t.text, "", "", since=LATER),
+    Setting("secret", t.text, "", "", since=LATER),
+    Setting("severity", t.choice("page", "warn", "all"), "page", "", since=LATER),
+)
+
+# Where the list may also be one word, and the words allowed there.
+WORDS: dict[str, tuple[str, ...]] = {"ssh.ports": ("auto",), "guard.sources": ("auto",)}
+BY_PATH = {s.path: s for s in SETTINGS}

@@ -1,0 +1,105 @@
+"""The command line: finds the command, and turns every error into one message and its exit code.
+
+Commands are imported when they are called, so that `--version` costs nothing else. click, since it is small, has no
+dependencies, and does help, completion and usage errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from quietgate import __version__
+from quietgate.errors import Exit, QuietgateError
+from quietgate.ui.text import safe
+
+COMMANDS = ("check", "show", "diff", "up", "down", "status", "ban", "unban", "bans", "why")
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the options before the command said."""
+
+    root: Path
+    json: bool = False
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(f"quietgate.ui.commands.{name}").command
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1, 0.5)
+            ctx.fail(f"there is no command {safe(args[0])!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="quietgate", message="%(prog)s %(version)s")
+@click.option("--root", envvar="QUIETGATE_ROOT", default="/", metavar="DIR", type=click.Path(path_type=Path),
+              help="Put every path of quietgate under DIR.")  # fmt: skip
+@click.pass_context
+def cli(ctx: click.Context, root: Path) -> None:
+    """A host firewall and SSH guard that cannot lock its administrator out.
+
+    \b
+    quietgate check          is the policy right?
+    quietgate up             put it in force
+    quietgate status         what is true now
+    quietgate why ADDRESS    what happens to a packet from there
+    """
+    ctx.obj = Settings(root)
+
+
+def main() -> None:
+    """Run the command line and exit with a code of `Exit`. No traceback reaches a user, but a bug's."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except QuietgateError as error:
+        sys.exit(_report(error))
+    except click.UsageError as error:
+        print(f"quietgate: {safe(error.format_message())}", file=sys.stderr)
+        if error.ctx is not None:
+            print(f"see: {error.ctx.command_path} --help", file=sys.stderr)
+        sys.exit(Exit.USAGE)
+    except click.ClickException as error:
+        print(f"quietgate: {safe(error.format_message())}", file=sys.stderr)
+        sys.exit(Exit.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `quietgate bans | head` is no error
+        sys.exit(Exit.OK)
+    except Exception as error:
+        if os.environ.get("QUIETGATE_DEBUG"):
+            raise
+        print(f"quietgate: this is a bug of ours: {type(error).__name__}: {safe(str(error))}", file=sys.stderr)
+        print("please report it, with the output under QUIETGATE_DEBUG=1; nothing more was done", file=sys.stderr)
+        sys.exit(Exit.FAILED)
+    sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _report(error: QuietgateError) -> int:
+    if "--json" in sys.argv:
+        from quietgate.ui import forms
+
+        print(forms.error(error))
+    print(safe(error.message, lines=True), file=sys.stderr)
+    if error.hint:
+        print(safe(error.hint), file=sys.stderr)
+    return int(error.exit)

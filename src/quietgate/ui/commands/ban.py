@@ -1,0 +1,136 @@
+"""`quietgate ban`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from quietgate.app.apply import Parts
+from quietgate.app.bans import Bans, Outcome, Protected
+from quietgate.app.prepare import Prepared, prepare
+from quietgate.clock import format_duration, parse_duration
+from quietgate.errors import Exit, InputError
+from quietgate.host import sockets
+from quietgate.host.lock import locked
+from quietgate.host.netlink import SetWriter
+from quietgate.host.paths import Paths
+from quietgate.host.store import Store
+from quietgate.policy.model import prefixes_of
+from quietgate.ui import forms
+from quietgate.ui.cli import Settings
+from quietgate.ui.targets import Mistake, read_targets
+from quietgate.ui.text import moment, plural, safe
+from quietgate.values import Scope
+
+WAIT = 10.0  # seconds that a ban waits for another change to end
+
+
+@click.command("ban")
+@click.argument("targets", nargs=-1, metavar="[ADDRESS]...")
+@click.option("--for", "length", metavar="TIME", help='How long: 10m, 2h, 30d, or "forever". Default: bans.manual.for.')
+@click.option("--scope", type=click.Choice([s.value for s in Scope]), help="The SSH ports, or every packet. Default: bans.manual.scope.")
+@click.option("--reason", default="", metavar="TEXT", help="Kept with the ban, and shown by `bans` and `why`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(settings: Settings, targets: tuple[str, ...], length: str | None, scope: str | None, reason: str, as_json: bool) -> int:
+    """Shut out addresses or prefixes. Effective before it returns, kept over reboots.
+
+    A single address stands for its source: the /64, for IPv6 (write /128 for just the one). Addresses that must not
+    be shut out are refused with the reason; a prefix around one is narrowed.
+
+    \b
+    sudo quietgate ban 203.0.113.9 --for 1d --reason "guessing"
+    sudo quietgate ban 203.0.113.0/24 --scope ssh
+    sudo quietgate ban < addresses.txt
+    """
+    parts = Parts.at(Paths(settings.root))
+    prepared = prepare(parts.paths)
+    manual = prepared.policy.bans
+    seconds = manual.manual_for if length is None else _seconds(length)
+    chosen = Scope(scope or manual.manual_scope)
+    requests, mistakes = read_targets(targets, prepared.policy.ssh.counting)
+    with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
+        now = time.time()
+        store.forget_ended(now)
+        bans = Bans(store, sets, prepared.policy.ssh.counting, manual.max)
+        until = None if seconds is None else now + seconds
+        outcome = bans.ban(requests, protected(prepared), chosen, until, now, reason[:1000], _author())
+    if as_json:
+        print(_form(outcome, mistakes, now))
+    else:
+        _say(outcome, mistakes, until, chosen)
+    return _code(outcome, mistakes)
+
+
+def protected(prepared: Prepared) -> Protected:
+    """Who may not be banned under this policy, and the host itself."""
+    policy, resolved = prepared.policy, prepared.resolved
+    return Protected.of(
+        [
+            ("it is in ssh.trusted", prefixes_of(policy.ssh.trusted, resolved)),
+            ("it is in firewall.allow", prefixes_of(policy.firewall.allow, resolved)),
+            ("it is in guard.never_ban", prefixes_of(policy.never_ban, resolved)),
+            ("it is an address of this host", sockets.own_addresses()),
+        ]
+    )
+
+
+def _seconds(text: str) -> int | None:
+    if text in ("forever", "ever"):
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"--for: {error}", 'write it like 10m, 2h, 30d or "forever"') from None
+    if seconds < 1:
+        raise InputError("--for: a ban lasts at least a second", 'write it like 10m, 2h, 30d or "forever"')
+    return seconds
+
+
+def _author() -> str:
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
+
+
+def _code(outcome: Outcome, mistakes: list[Mistake]) -> int:
+    if mistakes or outcome.refused:
+        if outcome.bans:
+            return Exit.PARTLY
+        return Exit.REFUSED if outcome.refused else Exit.USAGE
+    return Exit.OK
+
+
+def _say(outcome: Outcome, mistakes: list[Mistake], until: float | None, scope: Scope) -> None:
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    for request, why in outcome.refused:
+        print(f"refused: {request.prefix} ({safe(request.asked)}): {why}", file=sys.stderr)
+    for request, why, pieces in outcome.narrowed:
+        print(f"narrowed: {request.prefix} became {plural(pieces, 'prefix')[:-1]}es around what must stay: {why}"
+              if pieces > 1 else f"narrowed: {request.prefix} became {pieces} prefix beside what must stay: {why}", file=sys.stderr)  # fmt: skip
+    if not outcome.bans:
+        return
+    end = "for ever" if until is None else f"until {moment(until)} ({format_duration(until - outcome.bans[0].since)})"
+    what = "the SSH ports" if scope is Scope.SSH else "the whole host"
+    who = str(outcome.bans[0].prefix) if len(outcome.bans) == 1 else plural(len(outcome.bans), "prefix").replace("prefixs", "prefixes")
+    print(f"banned {who} from {what} {end}" + (f"; {outcome.replaced} replaced an earlier ban" if outcome.replaced else ""))
+    if outcome.evicted:
+        print(f"bans.max is reached: {plural(len(outcome.evicted), 'ban')} that would have ended soonest left", file=sys.stderr)
+    if not outcome.in_kernel:
+        print("quietgate is down: the ban is kept, and takes effect with `quietgate up`", file=sys.stderr)
+
+
+def _form(outcome: Outcome, mistakes: list[Mistake], now: float) -> str:
+    fields: dict[str, Any] = {
+        "banned": [forms.ban(b, now) for b in outcome.bans],
+        "refused": [{"prefix": str(r.prefix), "asked": r.asked, "why": why} for r, why in outcome.refused],
+        "narrowed": [{"prefix": str(r.prefix), "asked": r.asked, "why": why, "into": n} for r, why, n in outcome.narrowed],
+        "mistakes": [{"where": m.where, "what": m.what, "remedy": m.remedy} for m in mistakes],
+        "replaced": outcome.replaced,
+        "evicted": [forms.ban(b, now) for b in outcome.evicted],
+        "in_kernel": outcome.in_kernel,
+    }
+    return forms.form("banned", fields)

@@ -1,0 +1,28 @@
+"""`quietgate down`."""
+
+from __future__ import annotations
+
+import click
+
+from quietgate.app.apply import Parts, down
+from quietgate.host.paths import Paths
+from quietgate.ui import forms
+from quietgate.ui.cli import Settings
+
+
+@click.command("down")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(settings: Settings, as_json: bool) -> None:
+    """Take quietgate's table out of the kernel, and nothing else.
+
+    Nothing is limited or banned then. Bans are kept, and are back with `up`.
+
+    \b
+    sudo quietgate down
+    """
+    there = down(Parts.at(Paths(settings.root)))
+    if as_json:
+        print(forms.form("down", {"changed": there}))
+    else:
+        print("quietgate is down: nothing is limited or banned" if there else "quietgate was down already")

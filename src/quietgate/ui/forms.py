@@ -1,0 +1,62 @@
+"""The public JSON forms. Each object names its form and version; fields are added, never renamed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from quietgate.app.explain import Explanation
+from quietgate.app.status import Status
+from quietgate.errors import PolicyError, Problem, QuietgateError
+from quietgate.values import Ban
+
+VERSION = 1
+
+
+def form(name: str, fields: Mapping[str, Any]) -> str:
+    """One object as a line of JSON; ASCII only, so that no terminal is fooled by its text."""
+    return json.dumps({"form": f"quietgate/{name}", "version": VERSION, **fields})
+
+
+def ban(b: Ban, now: float) -> dict[str, Any]:
+    """A ban. Times in seconds since 1970, `left` in seconds, null for ever."""
+    return {"prefix": str(b.prefix), "scope": b.scope.value, "since": b.since, "until": b.until, "left": b.left(now),
+            "reason": b.reason, "by": b.by}  # fmt: skip
+
+
+def problem(p: Problem) -> dict[str, Any]:
+    """A mistake in the policy."""
+    return {"file": p.origin.file, "line": p.origin.line, "what": p.what, "remedy": p.remedy}
+
+
+def error(e: QuietgateError) -> str:
+    """An error, with the same id and exit code as for people."""
+    fields: dict[str, Any] = {"id": e.id, "message": e.message, "hint": e.hint, "exit": int(e.exit)}
+    if isinstance(e, PolicyError):
+        fields["problems"] = [problem(p) for p in e.problems]
+    return form("error", fields)
+
+
+def status(s: Status) -> dict[str, Any]:
+    """The state of this host."""
+    return {
+        "verdict": s.verdict, "why": s.why, "generation": s.generation, "ssh_ports": list(s.ssh_ports),
+        "ports_why": s.ports_why, "who": s.who, "limit": s.limit, "bans": s.bans, "bans_day": s.bans_day,
+        "counters": s.counters, "conntrack": s.conntrack, "policy_error": s.policy_error,
+        "policy_differs": s.policy_differs, "warnings": list(s.warnings), "next": s.next,
+    }  # fmt: skip
+
+
+def why(e: Explanation, now: float) -> dict[str, Any]:
+    """What happens to a packet, and why."""
+    d = e.decision
+    origin = d.rule.origin
+    return {
+        "address": str(e.address), "source": str(e.source), "protocol": e.protocol, "port": e.port,
+        "verdict": d.verdict, "hook": d.hook.value, "rule": d.rule.id, "passed": d.passed,
+        "file": origin.file if origin else None, "line": origin.line if origin else None,
+        "sets": [{"set": s.name, "address": str(s.address), "left": s.left} for s in e.sets],
+        "slots_used": e.slots_used, "slots": e.slots, "next_slot": e.next_slot,
+        "bans": [ban(b, now) for b in e.bans], "up": e.up, "kernel": e.kernel, "policy_differs": e.policy_differs,
+    }  # fmt: skip

@@ -1,0 +1,27 @@
+"""Fixtures that every level shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.lab import Pair, make_pair
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever stands in tests/kernel needs root and namespaces."""
+    for item in items:
+        if "kernel" in item.path.parts:
+            item.add_marker(pytest.mark.kernel)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """A server and a client on one cable."""
+    if os.geteuid() != 0:
+        pytest.fail("this test needs root; ./test.sh --pure runs what does not")
+    with make_pair(tmp_path) as made:
+        yield made
