@@ -47,8 +47,8 @@ stamp=.venv/requirements
 if ! cmp -s requirements/dev.txt "$stamp" 2>/dev/null || [ ! -x .venv/bin/quietgate ]; then
     rm -rf .venv
     "$python" -m venv .venv
-    .venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
-    .venv/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+    .venv/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
     cp requirements/dev.txt "$stamp"
 fi
 

@@ -102,6 +102,7 @@ class Host:
         if s is None:
             return False
         with s:
+            s.settimeout(2.0)  # connected: a busy sshd may take its time
             try:
                 return bool(s.recv(64))
             except OSError:
@@ -248,7 +249,7 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -273,7 +274,9 @@ def _pseudo(src: str, dst: str, protocol: int, length: int) -> bytes:
     return socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!BBH", 0, protocol, length)
 
 
-def tcp_packet(src: str, dst: str, sport: int, dport: int, flags: str, seq: int = 0, ack: int = 0, data: bytes = b"", ident: int = 0) -> bytes:
+def tcp_packet(
+    src: str, dst: str, sport: int, dport: int, flags: str, seq: int = 0, ack: int = 0, data: bytes = b"", ident: int = 0
+) -> bytes:
     """A TCP packet; `flags` like "syn" or "syn ack"."""
     bits = sum(FLAGS[f] for f in flags.split())
     options = struct.pack("!BBH", 2, 4, 1460) if bits & 2 else b""

@@ -189,3 +189,14 @@ def test_a_full_slot_set_can_drop(pair: Pair) -> None:
     pair.up('[ssh]\nslots = 16\nlimit = "1 per 1m"\non_full = "drop"\n')
     assert all(pair.client.banner(f"198.19.0.{n}", SERVER4) for n in range(1, 17))
     assert not pair.client.banner("198.19.1.1", SERVER4, timeout=0.3)
+
+
+def test_a_source_without_a_free_place_is_dropped_at_its_syn(pair: Pair) -> None:
+    pair.sshd()
+    pair.up('[ssh]\nlimit = "3 per 1m"\n')
+    for source, target in (("198.19.0.9", SERVER4), ("2001:db8:100::9", SERVER6)):
+        before = pair.counters()
+        assert [pair.client.banner(source, target, timeout=0.2) for _ in range(5)] == [True] * 3 + [False] * 2
+        after = pair.counters()
+        assert after["ssh_limited"] - before["ssh_limited"] == 2
+        assert after["ssh_refused"] == before["ssh_refused"]

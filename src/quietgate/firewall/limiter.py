@@ -138,10 +138,13 @@ def chains(ssh: Ssh, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin 
     if ssh.limit is None:
         yield Chain("ssh_syn", (*from_rules, Rule("ssh.open", (Count("ssh_new"), Accept()), origin)))
         return
-    yield Chain("ssh_syn", (*from_rules, *_gate(ssh, marks, origin)))
+    yield Chain("ssh_syn", (*from_rules, *_gate(ssh, origin)))
     yield Chain("ssh_count", (Rule("ssh.proven", (Mark(clear=marks.pending, set=0),), origin), *_by_key(ssh, "count", origin)))
     for name, _, key in keys(ssh.counting):
+        yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
         yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
+    pending = Mark(clear=marks.over, set=marks.pending)
+    yield Chain("ssh_open", (Rule("ssh.pending", (pending, Count("ssh_new"), Accept()), origin),))
     yield Chain("ssh_full", tuple(_full(ssh, origin)))
     yield Chain(
         "ssh_refuse",
@@ -153,15 +156,19 @@ def chains(ssh: Ssh, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin 
     )
 
 
-def _gate(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     # The stack answers a SYN on a live connection by itself (RFC 5961 4); marking it would count the session again.
     yield Rule("ssh.again", (Expires(CLOSING, longer=True), Socket(wildcard=False), Count("ssh_again"), Accept()), origin)
-    assert ssh.limit is not None
-    for name, guard, key in keys(ssh.counting):
-        slots = [InSet(key, s.name, shared=True) for s in _slots(ssh, key.version)]
-        # Looking from the last slot: it is the first to be missing, so a source that is free costs one lookup.
-        yield Rule(f"ssh.full{name}", (*guard, *reversed(slots), Goto("ssh_full")), origin)
-    yield Rule("ssh.pending", (Mark(clear=marks.over, set=marks.pending), Count("ssh_new"), Accept()), origin)
+    yield from _by_key(ssh, "gate", origin)
+
+
+def _look(ssh: Ssh, key: Key, name: str, origin: Origin | None) -> Iterator[Rule]:
+    """Let a SYN in when a slot is free. Asked by absence: a lookup that finds an element also runs the element's
+    bucket, which is empty, and would not match (nft_lookup.c, nft_set_elem_update_expr)."""
+    for index, slot in reversed(list(enumerate(_slots(ssh, key.version), 1))):
+        # The last slot first: a source that has had none costs one lookup.
+        yield Rule(f"ssh.free{name}.{index}", (InSet(key, slot.name, shared=True, absent=True), Goto("ssh_open")), origin)
+    yield Rule(f"ssh.full{name}", (Goto("ssh_full"),), origin)
 
 
 def _by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:

@@ -246,9 +246,8 @@ def _key(key: r.Key) -> str:
 
 
 def _rate(bucket: r.Within) -> str:
-    """Nft counts per second, minute, hour or day: the smallest unit that gives a whole number, else per day, rounded down."""
-    for unit, word in _UNIT_WORDS.items():
-        per_unit, rest = divmod(bucket.count * UNITS[unit], bucket.window)
-        if per_unit and (not rest or unit == "d"):
-            break
-    return f"rate {'over ' if bucket.over else ''}{per_unit}/{word} burst {bucket.burst} packets"
+    """nft counts per second, minute, hour or day: the smallest unit that gives a whole number, else per day, rounded down."""
+    exact = (u for u in _UNIT_WORDS if bucket.count * UNITS[u] >= bucket.window and not bucket.count * UNITS[u] % bucket.window)
+    unit = next(exact, "d")
+    per_unit = bucket.count * UNITS[unit] // bucket.window
+    return f"rate {'over ' if bucket.over else ''}{per_unit}/{_UNIT_WORDS[unit]} burst {bucket.burst} packets"

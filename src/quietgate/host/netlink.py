@@ -14,6 +14,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
+from typing import Self
 
 from quietgate.errors import KernelError, NotPermitted
 from quietgate.firewall import names
@@ -95,7 +96,7 @@ class SetWriter:
             except PermissionError:
                 self._socket.setsockopt(socket.SOL_SOCKET, fallback, BUFFER)
 
-    def __enter__(self) -> SetWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
