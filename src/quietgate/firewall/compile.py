@@ -1,7 +1,7 @@
 """Policy -> Ruleset. The order of the rules here is the precedence that the design promises.
 
 Prerouting: ICMP that must pass, trusted on SSH ports, bans. Input: the same ICMP, DHCP replies, trusted on SSH
-ports, deny, the limiter, established, unknown packets to SSH, allow, ping, the rules, other ICMP, the default.
+ports, deny, the limiter, allow, ping, established, unknown packets to SSH, the rules, other ICMP, the default.
 Loopback comes before all of it, in the base chains that `render` writes.
 """
 
@@ -164,12 +164,13 @@ class _Compiler:
         yield from self.friends("in")
         yield from self.denied("in")
         yield from limiter.input_rules(self.policy.ssh, self.door, self.marks, ssh)
-        yield Rule("in.answered", (ANSWERED, Accept()))
-        yield from limiter.unknown_rules(self.door, ssh)
         for version, friend in self.in_policy_set("allow"):
             yield Rule(f"in.allow{version}", (friend, Accept()), self.origin("firewall.allow"))
+        # Before `established`: conntrack calls every echo request after a sender's first one established.
         for version in (4, 6):
             yield Rule(f"in.ping{version}", (Icmp(version, (ECHO[version],)), Goto("ping")), self.origin("firewall.ping"))
+        yield Rule("in.answered", (ANSWERED, Accept()))
+        yield from limiter.unknown_rules(self.door, ssh)
         yield from self.rules("in")
         yield Rule("in.icmp", (Protocol((1, 58)), Count("other_icmp"), _verdict(self.firewall.other_icmp)),
                    self.origin("firewall.other_icmp"))  # fmt: skip

@@ -164,7 +164,8 @@ def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
 
 def _look(ssh: Ssh, key: Key, name: str, origin: Origin | None) -> Iterator[Rule]:
     """Let a SYN in when a slot is free. Asked by absence: a lookup that finds an element also runs the element's
-    bucket, which is empty, and would not match (nft_lookup.c, nft_set_elem_update_expr)."""
+    bucket, which is empty, and would not match (nft_lookup.c, nft_set_elem_update_expr).
+    """
     for index, slot in reversed(list(enumerate(_slots(ssh, key.version), 1))):
         # The last slot first: a source that has had none costs one lookup.
         yield Rule(f"ssh.free{name}.{index}", (InSet(key, slot.name, shared=True, absent=True), Goto("ssh_open")), origin)

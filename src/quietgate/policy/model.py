@@ -91,6 +91,7 @@ class Policy:
     never_ban: Addresses
     values: Mapping[str, object]
     origins: Mapping[str, tuple[Origin, ...]]
+    groups: tuple[str, ...] = ()
 
     def names(self) -> Iterator[tuple[Name, Origin]]:
         """Every host name in use, with its place; a name that stands twice comes twice."""

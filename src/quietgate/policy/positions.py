@@ -1,7 +1,8 @@
 """Where each key and each list element of a TOML document stands.
 
 tomllib gives values without lines, and an error without a line is no use to an administrator. This scanner runs
-over a document that tomllib has already accepted, so it only has to find things, never to judge them.
+over a document that tomllib has already accepted, so it only has to find things, never to judge them. Over one that
+tomllib refused, `Scan` still tells where the last statement began.
 """
 
 from __future__ import annotations
@@ -11,62 +12,77 @@ import re
 Path = tuple[str | int, ...]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_TO_LINE_END = re.compile(r"[^\n]*")
+_BARE_VALUE = re.compile(r"[^,\]}#\n]*")
+_SPACE = re.compile(r"[ \t]*")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+_WIDE = {"u": 4, "U": 8}
 
 
 def positions(text: str) -> dict[Path, int]:
     """Line (from 1) of each table, key and array element, by its path; `text` must be valid TOML.
 
-    `[[firewall.rule]]` tables and array elements are numbered from 0 in their path.
+    `[[firewall.rule]]` tables and array elements are numbered from 0 in their path. What is mentioned before it is
+    written (`log` in `log.rate = ...`) stands where it is mentioned first, unless it has a header of its own.
     """
-    return _Scanner(text.replace("\r\n", "\n")).document()
+    scan = Scan(text)
+    scan.run()
+    return scan.found
 
 
-class _Scanner:
+class Scan:
+    """One pass over a document: `found` is complete after `run`, `statement` and `path` tell of the last one begun."""
+
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = text.replace("\r\n", "\n")
         self.at = 0
         self.line = 1
         self.found: dict[Path, int] = {}
         self.counts: dict[Path, int] = {}
+        self.statement = 1
+        self.path: Path = ()
 
-    def document(self) -> dict[Path, int]:
+    def run(self) -> None:
+        """Scan to the end. Over invalid TOML this may raise IndexError, ValueError or RecursionError."""
         table: Path = ()
         while self._skip_blank():
+            self.statement, self.path = self.line, ()
             if self.text.startswith("[[", self.at):
                 table = self._header(2, repeated=True)
             elif self.text[self.at] == "[":
                 table = self._header(1, repeated=False)
             else:
-                self._pair(table)
-        return self.found
+                self._pair(table, outermost=True)
 
     def _header(self, width: int, *, repeated: bool) -> Path:
         line = self.line
         self.at += width
         path: Path = ()
-        for key in self._keys("]"):
+        keys = self._keys("]")
+        for depth, key in enumerate(keys, 1):
             path = (*path, key)
-            if path in self.counts:
+            self.path = path
+            if depth < len(keys):
+                self.found.setdefault(path, line)
+            if path in self.counts and not (repeated and depth == len(keys)):
                 path = (*path, self.counts[path] - 1)
         self.at += width
         if repeated:
-            # The last step may have entered the newest existing element: step back to the array itself.
-            array = path[:-1] if path and isinstance(path[-1], int) else path
-            index = self.counts.get(array, 0)
-            self.counts[array] = index + 1
-            path = (*array, index)
-            self.found.setdefault(array, line)
-        self.found.setdefault(path, line)
+            index = self.counts.get(path, 0)
+            self.counts[path] = index + 1
+            self.found.setdefault(path, line)
+            path = (*path, index)
+        self.found[path] = line
         return path
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: Path, *, outermost: bool = False) -> None:
         line = self.line
         path = table
         for key in self._keys("="):
             path = (*path, key)
             self.found.setdefault(path, line)
-        self.found[path] = line
+        if outermost:
+            self.path = path
         self.at += 1
         self._value(path)
 
@@ -83,7 +99,8 @@ class _Scanner:
                 keys.append(self._string())
             else:
                 match = _BARE.match(self.text, self.at)
-                assert match is not None, "tomllib accepted a key that is none"
+                if match is None:
+                    raise ValueError("a key that is none")
                 keys.append(match[0])
                 self.at = match.end()
 
@@ -97,8 +114,10 @@ class _Scanner:
         elif char == "{":
             self._inline_table(path)
         else:
-            while self.at < len(self.text) and self.text[self.at] not in ",]}#\n":
-                self.at += 1
+            before = self.at
+            self._skip(_BARE_VALUE)
+            if self.at == before:
+                raise ValueError("a value that is none")
 
     def _array(self, path: Path) -> None:
         self.at += 1
@@ -122,32 +141,47 @@ class _Scanner:
         self.at += 1
 
     def _string(self) -> str:
+        """Pass a string; its text is returned exactly for one-line strings, which alone can be keys."""
         quote = self.text[self.at]
         if self.text.startswith(quote * 3, self.at):
-            start = self.at + 3
-            end = start
+            start = self.at
+            end = start + 3
             while not self.text.startswith(quote * 3, end):
+                if end >= len(self.text):
+                    raise IndexError
                 end += 2 if quote == '"' and self.text[end] == "\\" else 1
-            while self.text.startswith(quote, end + 3):  # up to two quotes may stand before the closing three
-                end += 1
-            self.line += self.text.count("\n", self.at, end)
-            self.at = end + 3
+            end += 3
+            for _ in range(2):  # up to two quotes may stand before the closing three
+                end += self.text.startswith(quote, end)
+            self.line += self.text.count("\n", start, end)
+            self.at = end
             return self.text[start:end]
         out = []
         self.at += 1
         while (char := self.text[self.at]) != quote:
-            if quote == '"' and char == "\\":
-                self.at += 1
-                out.append(_ESCAPES.get(self.text[self.at], self.text[self.at]))
-            else:
-                out.append(char)
             self.at += 1
+            if quote == '"' and char == "\\":
+                char = self._escaped()
+            out.append(char)
         self.at += 1
         return "".join(out)
 
+    def _escaped(self) -> str:
+        letter = self.text[self.at]
+        self.at += 1
+        width = _WIDE.get(letter)
+        if width is None:
+            return _ESCAPES.get(letter, letter)
+        self.at += width
+        return chr(int(self.text[self.at - width : self.at], 16))
+
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        match = pattern.match(self.text, self.at)
+        assert match is not None, "every such pattern matches the empty text"
+        self.at = match.end()
+
     def _skip_space(self) -> None:
-        while self.at < len(self.text) and self.text[self.at] in " \t":
-            self.at += 1
+        self._skip(_SPACE)
 
     def _skip_blank(self) -> bool:
         """Pass white space, line ends and comments; True if something is left."""
@@ -155,11 +189,11 @@ class _Scanner:
             char = self.text[self.at]
             if char == "\n":
                 self.line += 1
+                self.at += 1
             elif char == "#":
-                while self.at < len(self.text) and self.text[self.at] != "\n":
-                    self.at += 1
-                continue
-            elif char not in " \t":
+                self._skip(_TO_LINE_END)
+            elif char in " \t":
+                self._skip_space()
+            else:
                 return True
-            self.at += 1
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quietgate.policy import terms as t
+from quietgate.policy import readers as t
 
 LATER = "later"
 
@@ -106,9 +106,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("lockout.history", t.duration(), "30d", "Remembered logins that are tried.", since=LATER),
     # guard
     Setting("guard.enabled", t.boolean, True, "Read sshd's log and ban who attacks.", since=LATER),
-    Setting("guard.mode", t.choice("enforce", "observe"), "enforce", "", since=LATER),
+    Setting("guard.mode", t.choice("enforce", "observe"), "enforce",
+            '"observe": say what would be banned, ban nothing.', since=LATER),
     Setting("guard.sources", t.listed(t.text, "sources"), "auto",
-            '"auto", or a list of "journal", file names and "-".', since=LATER),
+            'Where sshd\'s lines come from: "auto" finds one for each sshd, the journal first; or a list like '
+            '["journal", "/var/log/auth.log", "-"].', since=LATER),
     _addresses("guard.never_ban", [], "Limited like everyone, never banned."),
     Setting("guard.units", t.listed(t.text, "units"), ["ssh.service", "sshd.service"], "sshd's units.", since=LATER),
     Setting("guard.patience", t.integer(1, 1000), 5, "Thresholds times this for known sources.", since=LATER),
@@ -134,36 +136,45 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("bans.manual.for", t.duration(words=("forever",)), "forever", "Length of a ban made by hand."),
     Setting("bans.manual.scope", t.choice("ssh", "host"), "host", "What a ban made by hand shuts."),
     Setting("bans.cut", t.boolean, True, "End the unauthenticated connections of a banned source.", since=LATER),
-    Setting("bans.widen.sources", t.integer(2, 1000), 4, "Banned neighbours that ban the prefix.", since=LATER),
-    Setting("bans.widen.within", t.duration(), "1d", "", since=LATER),
-    Setting("bans.widen.v4", t.integer(8, 31), 24, "", since=LATER),
-    Setting("bans.widen.v6", t.integer(16, 63), 56, "", since=LATER),
+    Setting("bans.widen.sources", t.integer(2, 1000), 4, "So many banned neighbours ban their whole prefix, though never over known sources.", since=LATER),
+    Setting("bans.widen.within", t.duration(), "1d", "The time in which these neighbours must have been banned.", since=LATER),
+    Setting("bans.widen.v4", t.integer(8, 31), 24, "Leading bits of the IPv4 prefix that is banned then.", since=LATER),
+    Setting("bans.widen.v6", t.integer(16, 63), 56, "Leading bits of the IPv6 prefix that is banned then.", since=LATER),
     Setting("bans.max", t.integer(1000, 4_000_000), 1000000,
             "Bans held at most. Full: the newest still get in, the soonest to end leave."),
     # store
     Setting("store.events", t.duration(), "90d", "How long attempts are kept.", since=LATER),
     Setting("store.logins", t.duration(), "400d", "How long logins are kept.", since=LATER),
-    Setting("store.size", t.text, "500MB", "The oldest events go first.", since=LATER),
-    Setting("store.users", t.choice("known", "all", "none"), "known", "User names kept in clear.", since=LATER),
+    Setting("store.size", t.size, "500MB", "The oldest events go first.", since=LATER),
+    Setting("store.users", t.choice("known", "all", "none"), "known", "Whose names are kept in clear: users that exist here, all, none. Others are kept as a keyed hash: some are "
+            "mistyped passwords.", since=LATER),
     # alerts
     *(
-        Setting(f"alerts.{name}", t.text if isinstance(default, str) else t.alert, default, doc, since=LATER)
+        Setting(f"alerts.{name}", t.alert, default, doc, since=LATER)
         for name, default, doc in (
-            ("break_in", True, ""), ("blind", True, "A source is silent or failing."),
-            ("strain", True, "MaxStartups, conntrack or a set is nearly full."),
-            ("reverted", True, "A trial nobody confirmed."), ("refused", True, "A ban that would hit a known address."),
+            ("break_in", True, "A login after failed attempts from the same source."),
+            ("blind", True, "A log source is silent or failing, the table was flushed, limit or bans have no effect."),
+            ("strain", True, "MaxStartups, conntrack or a set is at 90 %."),
+            ("reverted", True, "A trial that nobody confirmed."),
+            ("refused", True, "A ban that would hit a known-good address."),
             ("new_network", False, "A login from where this user never came from."),
-            ("group_for", "5m", ""), ("at_most", "3 per 1h", ""), ("quiet", "", ""),
         )
     ),
-    Setting("digest.every", t.choice("off", "daily", "weekly"), "off", "", since=LATER),
-    Setting("digest.at", t.text, "07:00", "", since=LATER),
-    Setting("digest.to", t.listed(t.text, "addresses"), [], "", since=LATER),
-    Setting("metrics.textfile", t.text, "", "", since=LATER),
-    Setting("metrics.listen", t.text, "", "", since=LATER),
-    Setting("control.group", t.text, "quietgate", "", since=LATER),
+    Setting("alerts.group_for", t.duration(), "5m", "One message per thing in this time; repeats back off to a day.", since=LATER),
+    Setting("alerts.at_most", t.rate(10_000), "3 per 1h", "Messages in all, `break_in` excepted.", since=LATER),
+    Setting("alerts.quiet", t.hours, "", "Held back in these hours, unless the severity is page.", since=LATER),
+    Setting("digest.every", t.choice("off", "daily", "weekly"), "off", "How often the summary is sent.", since=LATER),
+    Setting("digest.at", t.time_of_day, "07:00", "When it is sent, in local time.", since=LATER),
+    Setting("digest.to", t.listed(t.text, "mail addresses"), [], "Who gets it.", since=LATER),
+    Setting("metrics.textfile", t.text, "", "A file for node_exporter's textfile collector; \"\": none.", since=LATER),
+    Setting("metrics.listen", t.text, "", "An address with a port, or a socket's path, to serve metrics on; \"\": none.", since=LATER),
+    Setting("control.group", t.text, "quietgate", "The group that may read status and events; changes need root.", since=LATER),
 )  # fmt: skip
 
+RULE_DOC = (
+    "In the order they stand, the first that matches decides. They see what the sections above have not decided: "
+    "established connections, `allow`, `deny` and the SSH ports come before them."
+)
 RULE: tuple[Setting, ...] = (
     Setting("name", t.rule_name, None, "Unique, 1 to 32 of a-z, 0-9 and -; shown by `why`, `diff` and the counters."),
     Setting("direction", t.choice("in", "out", "forward"), "in", "Which way the packet goes."),
@@ -181,11 +192,12 @@ RULE: tuple[Setting, ...] = (
     Setting("reject", t.choice("icmp", "tcp-reset"), "icmp", 'What action "reject" answers.'),
 )  # fmt: skip
 
+ROUTE_DOC = "Where messages go; one table for each way."
 ROUTE: tuple[Setting, ...] = (
-    Setting("to", t.choice("webhook", "mail", "apprise"), None, "", since=LATER),
-    Setting("url", t.text, "", "", since=LATER),
-    Setting("secret", t.text, "", "", since=LATER),
-    Setting("severity", t.choice("page", "warn", "all"), "page", "", since=LATER),
+    Setting("to", t.choice("webhook", "mail", "apprise"), None, "The way a message goes.", since=LATER),
+    Setting("url", t.text, "", "Where to: a URL, or a mail address.", since=LATER),
+    Setting("secret", t.secret, "", "What signs or opens it; never the secret itself, but where it lies.", since=LATER),
+    Setting("severity", t.choice("page", "warn", "all"), "page", "The least severity that goes this way.", since=LATER),
 )
 
 # Where the list may also be one word, and the words allowed there.
