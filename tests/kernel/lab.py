@@ -184,7 +184,7 @@ class Sshd:
 
     def forks(self) -> int:
         """Connections accepted so far."""
-        return self.log.read_text(errors="replace").count("Connection from ")
+        return self.log.read_text(errors="replace").count("\nConnection from ")
 
     def login(self, source: str, target: str = SERVER4, *, timeout: int = 3, command: str = "echo in") -> bool:
         """A real login by key from an address of the client."""

@@ -46,6 +46,7 @@ from quietgate.firewall.rules import (
     Reject,
     Rule,
     Socket,
+    State,
     StateSet,
     Take,
     Tuple4,
@@ -111,6 +112,10 @@ def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> It
     if ssh.limit is not None:
         aborted = (at, Original(), Marked(marks.pending | marks.over), RST)
         yield Rule("ssh.abort", (*aborted, Accept()), origin)  # frees sshd's half-open socket
+    if door.bound:
+        # A cookie for a tuple of `ssh.live` would pass there, uncounted, once its session is over: none is handed out.
+        for version in (4, 6):
+            yield Rule(f"ssh.reused{version}", (at, SYN, Tuple4(version, names.live(version)), Count("ssh_again"), Drop()), origin)
     yield Rule("ssh.syn", (at, SYN, Goto("ssh_syn")), origin)
     if ssh.limit is not None:
         yield Rule("ssh.over", (at, Original(), Marked(marks.over), Drop()), origin)
@@ -118,7 +123,9 @@ def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> It
         yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), Drop()), origin)
     # An ACK that would reach the listener opens a connection out of a cookie, a second time or without a slot.
     if door.bound:
-        yield Rule("ssh.stray", (at, Original(), Expires(CLOSING, longer=False), ACK, Count("ssh_unproven"), Drop()), origin)
+        # Established only: the time left of an entry that this packet makes is not set yet, and reads as none.
+        closing = (State(("established",)), Original(), Expires(CLOSING, longer=False))
+        yield Rule("ssh.stray", (at, *closing, ACK, Count("ssh_unproven"), Drop()), origin)
     else:
         yield Rule("ssh.stray", (at, Socket(wildcard=True), Count("ssh_unproven"), Drop()), origin)
 
@@ -254,7 +261,7 @@ COUNTERS = {
     "ssh_refused": "connections to SSH reset by the limit after their handshake",
     "ssh_wide": "of these, by the limit of an IPv6 /48",
     "ssh_overflow": "connections to SSH let through because the slot sets were full",
-    "ssh_again": "SYNs on a live SSH session, left to the stack",
+    "ssh_again": "SYNs on a live SSH session, not counted",
     "ssh_unproven": "ACKs to SSH without a proven handshake, dropped",
     "ssh_unknown": "packets to SSH of no known connection, dropped",
 }
