@@ -252,6 +252,8 @@ class _Compiler:
             parts: list[Part] = []
             if rule.interface != "*":
                 parts.append(Interface("oifname" if direction_out(rule) else "iifname", rule.interface))
+            if version is not None and rule.source.anywhere and rule.to.anywhere:
+                parts.append(Version(version))  # else the rule for IPv4 would decide IPv6 as well
             parts += _transport(rule)
             for side, addresses in (("saddr", rule.source), ("daddr", rule.to)):
                 if not addresses.anywhere:
@@ -287,7 +289,8 @@ class _Compiler:
                     if key.version == version:
                         meter = self.meter(rule, key)
                         take = Take(key, meter.name, update=True, over=bucket)
-                        yield Rule(f"{id_}.over{name}", (*parts, *guard, take, count, Drop()), rule.origin)
+                        known = (g for g in guard if g not in parts)
+                        yield Rule(f"{id_}.over{name}", (*parts, *known, take, count, Drop()), rule.origin)
             yield Rule(id_, (*parts, Accept()), rule.origin)
         elif rule.action == "reject":
             yield Rule(id_, (*parts, count, Reject(reset=rule.reject == "tcp-reset")), rule.origin)

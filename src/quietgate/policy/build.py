@@ -169,11 +169,11 @@ def _not_everyone(path: str, addresses: Addresses, given: Given) -> None:
 def _door(lists: dict[str, Addresses], given: Given) -> None:
     """`ssh.from` that lets nobody in, or that looks like a restriction and is none."""
     who = lists["ssh.from"]
-    if (
-        not who
-        and not given.broken & {"ssh.from", "ssh.trusted", "firewall.allow"}
-        and not (lists["ssh.trusted"] or lists["firewall.allow"])
-    ):
+    if not any(lists[path] or given.lists.get(path) for path in ("ssh.from", "ssh.trusted", "firewall.allow")) and not given.broken & {
+        "ssh.from",
+        "ssh.trusted",
+        "firewall.allow",
+    }:
         given.problem(given.origins["ssh.from"][0], "ssh.from is empty: nobody could reach SSH",
                       'name who may, or write from = ["anywhere"]')  # fmt: skip
     if who.anywhere and who.entries:
@@ -212,14 +212,18 @@ def _rule(raw: RawRule, groups: _Groups, given: Given) -> Rule:
             return Addresses(anywhere=True)
         items, origin = raw.values[key]
         if not items and key not in raw.broken:
-            given.problem(origin, f"{key} is empty, so the rule matches nothing", "name addresses, or take it out to match all")
+            given.problem(
+                origin, f"firewall.rule.{key} is empty, so the rule matches nothing", "name addresses, or take it out to match all"
+            )
         return groups.addresses(items)
 
     if "name" not in raw.values and "name" not in raw.broken:
         given.problem(raw.origin, "the rule has no name", 'give it one: name = "web"')
     ports: Sequence[tuple[Any, Origin]] | None = value("ports", None)
     if ports is not None and not ports and "ports" not in raw.broken:
-        given.problem(raw.values["ports"][1], "ports is empty, so the rule matches nothing", "name ports, or take it out to match all")
+        given.problem(
+            raw.values["ports"][1], "firewall.rule.ports is empty, so the rule matches nothing", "name ports, or take it out to match all"
+        )
     return Rule(
         name=value("name", ""),
         direction=value("direction", "in"),

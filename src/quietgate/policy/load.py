@@ -137,12 +137,17 @@ def _did_you_mean(path: tuple[str, ...], form: str) -> str:
         return f"it belongs in {homes}"
     if near:
         return f"did you mean {form.format('.'.join((*parent, near[0])))}?"
+    names = {s.path.rpartition(".")[2]: s.path for s in reversed(schema.SETTINGS)}
+    if abroad := get_close_matches(key, names, 1, 0.8):
+        return f"did you mean {names[abroad[0]]}?"
     return f"known here: {', '.join(siblings)}" if siblings else "docs/policy.md lists every setting"
 
 
 def _homes(key: str) -> str:
     """The sections that know a key of this name, in words; "" if none does."""
     found = [s.path.rpartition(".")[0] for s in schema.SETTINGS if "." in s.path and s.path.rpartition(".")[2] == key]
+    # A whole table may stand in the wrong section as well: `manual` of [bans].
+    found += [s.path.partition(".")[0] for s in schema.SETTINGS if key in s.path.split(".")[1:-1]]
     homes = [f"[{home}]" for home in dict.fromkeys(found)]
     if key in {s.path for s in schema.RULE}:
         homes.append("[[firewall.rule]]")
@@ -235,7 +240,7 @@ def _take_table_key(doc: _Document, where: Path, key: str, value: object, raw: R
         typed = setting.read(value)
     except Bad as bad:
         raw.broken.add(key)
-        given.problem(origin, f"{key}: {bad.what}", bad.remedy)
+        given.problem(origin, f"{dotted}.{key}: {bad.what}", bad.remedy)
         return
     if isinstance(typed, list):
         assert setting.read.element is not None, f"{key} reads a list of nothing"

@@ -68,7 +68,8 @@ def quoted(text: str) -> str:
 def _text(value: object, like: str) -> str:
     if not isinstance(value, str):
         if isinstance(value, list) and len(value) == 1:
-            raise Bad("expected one text, found a list", f"take out the brackets: {like}")
+            only = f'"{value[0]}"' if isinstance(value[0], str) and len(value[0]) <= LONGEST_SHOWN else like
+            raise Bad("expected one text, found a list", f"take out the brackets: {only}")
         raise Bad(f"expected a text, found {kind(value)}", f"write it in quotes, like {like}")
     return value
 
@@ -210,8 +211,8 @@ def _address(value: object) -> Prefix | Name | Group | Anywhere:
         raise Bad(f"{quoted(found)} is no address", 'write "anywhere" for every address')
     if found.startswith("@"):
         return Group(found[1:])
-    last = found.rstrip(".").rpartition(".")[2]  # a top-level domain is never a number, so this is a broken address
-    numeric = ":" in found or "/" in found or last.isdigit()
+    last = found.rstrip(".").rpartition(".")[2]  # a top-level domain is never a number: a broken address
+    numeric = ":" in found or "/" in found or last.isdigit() or not any(c.isalpha() for c in found)
     if not numeric:
         if HOST_NAME.match(found):
             return Name(found.lower().rstrip("."))
@@ -229,7 +230,7 @@ def _range(value: object, remedy: str) -> Ports:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Bad(f"expected a port, found {kind(value)}", remedy)
     if isinstance(value, int) and not 1 <= value <= 65535:
-        raise Bad(f"port {show(value)} is out of range", remedy)
+        raise Bad(f"port {value} is out of range" if value.bit_length() <= 64 else "the port is out of range", remedy)
     low, dash, high = str(value).partition("-")
     parts = [low, high] if dash else [low]
     if not all(p.isascii() and p.isdigit() and len(p) <= 6 for p in parts):

@@ -20,6 +20,9 @@ _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LONG_NUMBER = re.compile(r"[0-9_]{4000,}")
 _EXAMPLE = 'a setting is written like this: limit = "5 per 60s"'
 _QUOTES = "texts, addresses and names stand in quotes"
+_LIST = "put texts and addresses in quotes, a comma between them, and a ] at the end"
+_TABLE = "close it with a } on the same line; commas stand between its parts, none after the last"
+_VALUE = re.compile(r"=\s*([\[{])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ def _plain(text: str, error: str) -> tuple[int, str, str]:
         end = sum(len(x) + 1 for x in lines[: line - 1]) + column - 1
     else:
         line, end = text.rstrip("\n").count("\n") + 1, len(text)
+    twice = message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate", "Cannot redefine"))
+    if twice:
+        rest = len(text[end:].split("\n", 1)[0])
+        begun = _last_statement(text[: end + rest])
+        return begun.statement, *_twice(begun, text)
     begun = _last_statement(text[:end])
     here = text[end : end + LONGEST_SHOWN].split("\n", 1)[0].strip()
     there = f"at {quoted(here)}" if here else "at the end of the line" if end < len(text) else "at the end of the file"
@@ -74,18 +82,22 @@ def _plain(text: str, error: str) -> tuple[int, str, str]:
 def _explained(message: str, begun: Scan, line: int, there: str, text: str) -> tuple[int, str, str]:
     start = begun.statement
     far = there if line == start else f"{there} in line {line}"
-    twice = message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate", "Cannot redefine", "Duplicate inline"))
+    value = "".join(_VALUE.findall("\n".join(text.split("\n")[start - 1 : start])))
     match message:
-        case _ if twice:
-            return start, *_twice(begun, text)
+        case "Invalid value" | "Invalid initial character for a key part" if value == "[" and there == "at the end of the file":
+            return start, f"the list is not closed, or lacks a comma, {far}", _LIST
+        case "Invalid initial character for a key part" if value == "{":
+            return start, f"the table is not closed {far}", _TABLE
+        case _ if message.startswith("Duplicate inline table key"):
+            return line, f"{message[27:]} is written twice in one table", "keep one of them"
         case "Invalid value" if there.startswith("at the end"):
             return start, "the value is missing", _EXAMPLE
         case "Invalid value":
-            return line, f"no value TOML knows {there}", f"{_QUOTES}; true and false are lower case, without"
+            return line, f"no value that TOML knows {there}", f"{_QUOTES}; true and false are in lower case, without quotes"
         case "Unclosed array":
-            return start, f"the list is not closed, or lacks a comma, {far}", f"close it with a ]; {_QUOTES}"
+            return start, f"the list is not closed, or lacks a comma, {far}", _LIST
         case "Unclosed inline table":
-            return start, f"the table is not closed {far}", "close it with a }, on the same line; its parts are joined by commas"
+            return start, f"the table is not closed {far}", _TABLE
         case "Expected '=' after a key in a key/value pair":
             return line, f"a key needs an = and a value, {there}", _EXAMPLE
         case "Expected newline or end of document after a statement":
@@ -108,17 +120,23 @@ def _explained(message: str, begun: Scan, line: int, there: str, text: str) -> t
 
 def _twice(begun: Scan, text: str) -> tuple[str, str]:
     """A key or section that stands twice in one file. It is looked for among the statements before it."""
-    before = _last_statement("\n".join(text.split("\n")[: begun.statement - 1]))
+    lines = text.split("\n")
+    before = _last_statement("\n".join(lines[: begun.statement - 1]))
+    header = lines[begun.statement - 1].lstrip().startswith("[")
     path = begun.path
     while path and path not in before.found:
         path = path[:-1]
-    name = ".".join(str(p) for p in begun.path if isinstance(p, str)) or "a key"
-    header = text.split("\n")[begun.statement - 1].lstrip().startswith("[")
-    shown = f"[{name}]" if header else name
-    first = f", first in line {before.found[path]}" if path else ""
-    if header:
-        return f"{shown} is written twice in this file{first}", "keep one of them, and put the keys of both below it"
-    return f"{shown} is written twice in this file{first}", "keep one of them"
+    shown = _shown(begun.path, header=header)
+    if path == begun.path and path:
+        remedy = "keep one of them, and put the keys of both below it" if header else "keep one of them"
+        return f"{shown} is written twice in this file, first in line {before.found[path]}", remedy
+    where = f" in line {before.found[path]}" if path else ""
+    return f"{shown} does not fit what stands{where}", "write all keys of one section in one place, and each once"
+
+
+def _shown(path: Path, *, header: bool) -> str:
+    name = ".".join(str(p) for p in path if isinstance(p, str)) or "this key"
+    return f"[{name}]" if header else name
 
 
 def _last_statement(text: str) -> Scan:

@@ -1,0 +1,124 @@
+"""The limiter's rules: what must hold of them whatever the settings. The kernel's part is in tests/kernel."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quietgate.firewall import rules as r
+from quietgate.firewall.compile import Facts, compile_policy
+from quietgate.firewall.limiter import Door, keys
+from quietgate.net import SINGLY, Counting
+from quietgate.policy.load import File, load
+
+
+def compiled(ssh: str, *, bound: bool = False) -> r.Ruleset:
+    loaded = load([File("p", f"[ssh]\n{ssh}\n".encode())])
+    assert not loaded.problems, loaded.problems
+    return compile_policy(loaded.policy, Facts(Door((22,), bound), {}))
+
+
+def parts(chain: r.Chain) -> list[r.Part]:
+    return [part for rule in chain.rules for part in rule.parts]
+
+
+def chains(ruleset: r.Ruleset, start: str) -> list[r.Chain]:
+    return [c for c in ruleset.chains if c.name.startswith(start)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 32),
+    window=st.integers(1, 86400),
+    source4=st.integers(8, 32),
+    source6=st.integers(16, 128),
+    strict=st.booleans(),
+    on_full=st.sampled_from(["drop", "30 per 1s"]),
+    wide6=st.sampled_from(["off", "20 per 60s"]),
+    bound=st.booleans(),
+)
+def test_for_any_settings(
+    count: int, window: int, source4: int, source6: int, *, strict: bool, on_full: str, wide6: str, bound: bool
+) -> None:
+    ssh = f'limit = "{count} per {window}s"\nsource4 = {source4}\nsource6 = {source6}\nstrict = {str(strict).lower()}\n'
+    ruleset = compiled(ssh + f'on_full = "{on_full}"\nwide6 = "{wide6}"\nslots = 100\n', bound=bound)
+
+    slots = [s for s in ruleset.state_sets if s.name.startswith("slot")]
+    assert len(slots) == 2 * count, "N slots hold N connections"
+    assert {(s.timeout, s.size) for s in slots} == {(window, 100)}, "each for one window"
+
+    there = {c.name for c in ruleset.chains}
+    held = {s.name for s in ruleset.state_sets}
+    counted = {name for name, _ in ruleset.counters}
+    for chain in ruleset.chains:
+        for part in parts(chain):
+            if isinstance(part, r.Goto | r.Jump):
+                assert part.chain in there
+            if isinstance(part, r.Take) or (isinstance(part, r.InSet) and part.shared):
+                assert part.name in held
+            if isinstance(part, r.Count):
+                assert part.name in counted
+
+    for chain in chains(ruleset, "ssh_gate"):
+        assert not any(isinstance(p, r.Take | r.Mark) for p in parts(chain)), "a SYN can be forged: it only looks"
+        assert isinstance(chain.rules[-1].parts[-1], r.Goto), "who finds no free slot goes on to be refused"
+    for chain in chains(ruleset, "ssh_count"):
+        taken = [p.name for p in parts(chain) if isinstance(p, r.Take) and p.name.startswith("slot")]
+        assert len(set(taken)) == len(taken), "each slot is tried once"
+    for chain in chains(ruleset, "ssh_count4"):
+        assert len([p for p in parts(chain) if isinstance(p, r.Take) and p.once]) == count
+
+
+def test_off_leaves_the_door_and_no_slots() -> None:
+    ruleset = compiled('limit = "off"')
+    assert [c.name for c in chains(ruleset, "ssh_")] == ["ssh_syn"]
+    assert not [s for s in ruleset.state_sets if s.name.startswith(("slot", "said", "wide"))]
+    assert ruleset.buckets == ()
+
+
+def test_strict_extends_the_block_and_nothing_else_does() -> None:
+    def extends(ruleset: r.Ruleset) -> list[r.Take]:
+        return [p for c in ruleset.chains for p in parts(c) if isinstance(p, r.Take) and p.update and p.name.startswith("slot")]
+
+    assert extends(compiled("")) == []
+    assert len(extends(compiled('strict = true\nlimit = "2 per 60s"'))) == 2 * 3, "for IPv4, IPv6 networks, IPv6 singly"
+
+
+def test_a_bound_listener_is_not_asked_by_socket() -> None:
+    def sockets(*, bound: bool) -> list[bool]:
+        ruleset = compiled("", bound=bound)
+        return [p.wildcard for p in parts(ruleset.chain("in")) if isinstance(p, r.Socket)]
+
+    assert sockets(bound=False) == [True, False]
+    assert sockets(bound=True) == []
+
+
+@pytest.mark.parametrize(
+    ("wide6", "source6", "there"), [("20 per 60s", 64, True), ("off", 64, False), ("20 per 60s", 48, False), ("20 per 60s", 56, True)]
+)
+def test_the_limit_of_a_48_stands_only_where_sources_are_smaller(wide6: str, source6: int, *, there: bool) -> None:
+    ruleset = compiled(f'wide6 = "{wide6}"\nsource6 = {source6}')
+    assert bool([s for s in ruleset.state_sets if s.name.startswith("wide6")]) == there
+    assert any(rule.id == "ssh.wide6" for c in ruleset.chains for rule in c.rules) == there
+
+
+def test_a_log_line_is_limited_for_each_source_and_in_all() -> None:
+    ruleset = compiled('log.rate = "7 per 1m"')
+    (bucket,) = ruleset.buckets
+    assert (bucket[1].count, bucket[1].window) == (7, 60)
+    for chain in ruleset.chains:
+        for rule in chain.rules:
+            if any(isinstance(p, r.Log) for p in rule.parts):
+                said = next(p for p in rule.parts if isinstance(p, r.Take))
+                assert said.once
+                assert any(isinstance(p, r.Bucket) for p in rule.parts)
+    assert not [p for c in compiled('log.rate = "off"').chains for p in parts(c) if isinstance(p, r.Log)]
+
+
+def test_ways_to_count_share_out_the_addresses() -> None:
+    four, singly, network = keys(Counting(24, 56))
+    assert (four[2].length, singly[2].length, network[2].length) == (24, 128, 56)
+    assert singly[1] == (r.Address(6, "saddr", SINGLY),)
+    assert network[1] == (r.Address(6, "saddr", SINGLY, absent=True),)
+    assert len(keys(Counting(32, 128))) == 2, "with /128 every address counts singly anyway"
