@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from quietgate.errors import NotPermitted, StateError
 from quietgate.net import BITS, Prefix
@@ -35,7 +36,7 @@ class Store:
         self._path = path
         with self._errors():
             if read_only:
-                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10, isolation_level=None)
+                self._db = _open_read_only(path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
@@ -165,6 +166,22 @@ class Store:
             raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None
         except OSError as error:
             raise StateError(f"{self._path}: {error.strerror}", "make room, or make it writable; nothing was changed") from None
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    def connect(how: str) -> sqlite3.Connection:
+        db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=10, isolation_level=None)
+        db.execute("PRAGMA schema_version")
+        return db
+
+    try:
+        return connect("mode=ro")
+    except sqlite3.OperationalError:
+        # On a read-only disk SQLite cannot make its WAL index. Without a WAL there is nothing that it would need it for.
+        log = path.with_name(path.name + "-wal")
+        if not path.exists() or (log.exists() and log.stat().st_size):
+            raise
+        return connect("immutable=1")
 
 
 def _packed(prefix: Prefix) -> bytes:

@@ -1,0 +1,216 @@
+"""Whatever goes wrong in `up`: the old ruleset or the new one, whole, a clear message, and the next `up` works."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.lab import QUIETGATE, SERVER4, Pair, sh, wait_for
+
+OLD = '[ssh]\nlimit = "2 per 1m"\n[firewall]\ndeny = ["198.19.5.0/24"]\n'
+NEW = '[ssh]\nlimit = "4 per 30s"\n[firewall]\ndefault = "drop"\n'
+
+
+def rules(pair: Pair) -> str:
+    """The table without the numbers of generations, counters and set elements."""
+    text = pair.server.sh("nft", "-s", "-t", "list", "table", "inet", "quietgate", check=False)
+    return re.sub(r"\bg\d+_", "g_", text)
+
+
+def chains(text: str) -> str:
+    """Only the chains, by name: state sets of the next ruleset may already stand beside the old rules."""
+    return "\n".join(sorted(re.findall(r"^\tchain .*?^\t}$", text, re.MULTILINE | re.DOTALL)))
+
+
+def kill_at_random(pair: Pair, times: int, seed: int) -> None:
+    pair.up(OLD)
+    old = chains(rules(pair))
+    pair.up(NEW)
+    new = chains(rules(pair))
+    assert old != new
+    pair.quietgate("ban", "198.19.0.9")
+    dice = random.Random(seed)
+    begin = time.monotonic()
+    pair.up(OLD)
+    whole = time.monotonic() - begin
+    for turn in range(times):
+        pair.policy(OLD if turn % 2 else NEW)
+        child = subprocess.Popen(["ip", "netns", "exec", pair.server.name, str(QUIETGATE), "--root", str(pair.root), "up"],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)  # fmt: skip
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(dice.uniform(0.05, whole * 1.1))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # nft as well: it is part of `up`
+        child.wait()
+        found = chains(rules(pair))
+        assert found in (old, new), f"seed {seed}, turn {turn}: neither the old ruleset nor the new one"
+        assert pair.client.connect("198.19.0.9", SERVER4, 8000, timeout=0.02) is None
+        if turn % 5 == 4:
+            pair.quietgate("up")
+            assert chains(rules(pair)) == (old if turn % 2 else new)
+            pair.quietgate("status")
+    pair.quietgate("up")
+    assert "is dropped, by rule ban.host4" in pair.quietgate("why", "198.19.0.9")
+
+
+def test_kill_9_at_random_moments(pair: Pair) -> None:
+    kill_at_random(pair, 20, 20261124)
+
+
+@pytest.mark.long
+def test_kill_9_at_five_hundred_moments(pair: Pair) -> None:
+    kill_at_random(pair, 500, 500)
+
+
+def unchanged(pair: Pair, expect: int, says: str, *words: str, env: dict[str, str] | None = None) -> None:
+    """A command that fails with this code and these words, and changes nothing."""
+    before = pair.server.sh("nft", "list", "ruleset")
+    done = pair.run(*words, env=env)
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert pair.server.sh("nft", "list", "ruleset") == before
+
+
+@pytest.fixture
+def changed(pair: Pair) -> Pair:
+    """Something is in force, and the policy on disk is another."""
+    pair.up(OLD)
+    pair.policy(NEW)
+    return pair
+
+
+def with_nft(tmp_path: Path, script: str) -> dict[str, str]:
+    """An environment whose first nft is this shell script."""
+    place = tmp_path / "bin"
+    place.mkdir(exist_ok=True)
+    (place / "nft").write_text(f"#!/bin/sh\n{script}\n")
+    (place / "nft").chmod(0o755)
+    return {"PATH": f"{place}:{os.environ['PATH']}"}
+
+
+def test_an_nft_that_is_too_old(changed: Pair, tmp_path: Path) -> None:
+    env = with_nft(tmp_path, 'echo "nftables v0.9.8 (E.D.S.)"')
+    unchanged(changed, 1, "too old", "up", env=env)
+
+
+def test_an_nft_that_refuses(changed: Pair, tmp_path: Path) -> None:
+    real = sh("sh", "-c", "command -v nft").strip()
+    env = with_nft(tmp_path, f'[ "$1" = "-f" ] && {{ echo "Error: no" >&2; exit 1; }}\nexec {real} "$@"')
+    unchanged(changed, 1, "nft refused", "up", env=env)
+
+
+def test_no_nft_at_all(changed: Pair) -> None:
+    """Seen in a mount namespace where the program is covered up."""
+    real = os.path.realpath(sh("sh", "-c", "command -v nft").strip())
+    command = f"mount --bind /dev/null {real} && exec ip netns exec {changed.server.name} {QUIETGATE} --root {changed.root} up"
+    before = changed.server.sh("nft", "list", "ruleset")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "nft" in done.stderr
+    assert "install" in done.stderr
+    assert changed.server.sh("nft", "list", "ruleset") == before
+
+
+def test_no_root(changed: Pair) -> None:
+    """Root's user number without its powers, as in a container."""
+    before = changed.server.sh("nft", "list", "ruleset")
+    for words in (("up",), ("down",), ("ban", "198.19.0.9"), ("status",)):
+        full = ["ip", "netns", "exec", changed.server.name, "setpriv", "--bounding-set=-all", "--inh-caps=-all", str(QUIETGATE),
+                "--root", str(changed.root), *words]  # fmt: skip
+        done = subprocess.run(full, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 77, (words, done.stderr)
+        assert "root" in done.stderr
+    assert changed.server.sh("nft", "list", "ruleset") == before
+
+
+@contextlib.contextmanager
+def tmpfs(place: Path, options: str) -> Iterator[None]:
+    place.mkdir(parents=True, exist_ok=True)
+    sh("mount", "-t", "tmpfs", "-o", options, "quietgate-test", str(place))
+    try:
+        yield
+    finally:
+        sh("umount", "-l", str(place))
+
+
+def test_a_full_disk(pair: Pair) -> None:
+    with tmpfs(pair.root / "var/lib/quietgate", "size=2m"):
+        pair.up(OLD)
+        pair.policy(NEW)
+        filler = pair.root / "var/lib/quietgate/filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(4096))
+        before = pair.server.sh("nft", "list", "ruleset")
+        done = pair.run("up")
+        assert done.returncode == 1
+        assert "nothing was changed" in done.stderr
+        assert pair.server.sh("nft", "list", "ruleset") == before
+        done = pair.run("ban", "198.19.0.9")
+        assert done.returncode == 1
+        assert pair.server.sh("nft", "list", "ruleset") == before
+        filler.unlink()
+        pair.quietgate("up")
+
+
+def test_a_read_only_disk(pair: Pair) -> None:
+    place = pair.root / "var/lib/quietgate"
+    with tmpfs(place, "size=2m"):
+        pair.up(OLD)
+        pair.policy(NEW)
+        sh("mount", "-o", "remount,ro", str(place))
+        unchanged(pair, 1, "nothing was changed", "up")
+        unchanged(pair, 1, "nothing was changed", "ban", "198.19.0.9")
+        assert "198.19.0.9" not in pair.quietgate("bans")
+        sh("mount", "-o", "remount,rw", str(place))
+        pair.quietgate("up")
+
+
+def test_another_up_at_the_same_time(changed: Pair) -> None:
+    lock = changed.root / "run/quietgate/lock"
+    with lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        unchanged(changed, 1, "another quietgate", "up")
+    changed.quietgate("up")
+
+
+def test_two_real_ups_at_once_leave_one_whole_ruleset(changed: Pair) -> None:
+    words = (str(QUIETGATE), "--root", str(changed.root), "up")
+    children = [changed.start(changed.server, *words) for _ in range(6)]
+    wait_for(lambda: all(c.poll() is not None for c in children), "all end", 60)
+    assert {c.returncode for c in children} <= {0, 1}
+    assert 0 in {c.returncode for c in children}
+    changed.quietgate("diff")
+
+
+def test_a_broken_policy_changes_nothing(changed: Pair) -> None:
+    changed.policy('[ssh]\nlimit = "5/min"\n')
+    unchanged(changed, 2, "quietgate.toml:2", "up")
+
+
+def test_a_store_that_is_no_database(changed: Pair) -> None:
+    store = changed.root / "var/lib/quietgate/quietgate.db"
+    for file in store.parent.glob("quietgate.db*"):
+        file.unlink()
+    store.write_bytes(b"this is no database, " * 100)
+    unchanged(changed, 1, "not a database", "up")
+
+
+def test_somebody_elses_change_is_noticed_and_mended(pair: Pair) -> None:
+    pair.up(OLD)
+    pair.server.sh("nft", "add", "rule", "inet", "quietgate", "input", "accept")
+    assert pair.quietgate("status").startswith("drift")
+    assert "somebody else" in pair.quietgate("diff", expect=5)
+    pair.quietgate("up")
+    assert pair.quietgate("status").startswith("up")
