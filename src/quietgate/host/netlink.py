@@ -24,7 +24,7 @@ NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE = 1, 4, 0x400
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NFPROTO_INET = 1
 NESTED = 0x8000
@@ -38,6 +38,8 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 BUFFER = 256 << 20
 MESSAGE = 60_000  # bytes of elements in one message: an attribute's length has 16 bits
 PER_BATCH = 65_536  # elements in one transaction: bounds the kernel's memory
+
+KEY_AT = 12  # of the key in an element: after the headers of LIST_ELEM, ELEM_KEY and DATA_VALUE
 
 # An element to add: packed key, and its timeout in milliseconds (None: none).
 Item = tuple[bytes, int | None]
@@ -64,6 +66,20 @@ def element(key: bytes, timeout_ms: int | None = None, *, end: bool = False) -> 
     if end:
         body += _attr(ELEM_FLAGS, struct.pack(">I", INTERVAL_END))
     return _attr(LIST_ELEM | NESTED, body)
+
+
+def pack(items: Iterable[Item]) -> list[bytes]:
+    """One element for each item. Elements differ in their key alone: what stands around it is made once for each timeout."""
+    around: dict[tuple[int, int | None], tuple[bytes, bytes]] = {}
+    packed = []
+    for key, timeout in items:
+        shape = (len(key), timeout)
+        if shape not in around:
+            one = element(bytes(len(key)), timeout)
+            around[shape] = one[:KEY_AT], one[KEY_AT + len(key) :]
+        head, tail = around[shape]
+        packed.append(head + key + tail)
+    return packed
 
 
 def interval(version: int, first: int, last: int, timeout_ms: int | None) -> bytes:
@@ -106,22 +122,27 @@ class SetWriter:
         """Add elements, in transactions of PER_BATCH. Idempotent; a new timeout replaces the old one."""
         for start in range(0, len(items), PER_BATCH):
             part = items[start : start + PER_BATCH]
-            packed = [element(key, timeout) for key, timeout in part]
-            bare = [element(key) for key, _ in part]
-            # Older kernels leave the timeout of an element alone that is there: add, delete, add makes it new.
-            self._batch([*self._messages(NEWSETELEM, name, packed), *self._messages(DELSETELEM, name, bare),
-                         *self._messages(NEWSETELEM, name, packed)])  # fmt: skip
+            packed = pack(part)
+            try:
+                self._batch(list(self._messages(NEWSETELEM, name, packed, NLM_F_EXCL)))
+            except KernelError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                # Older kernels leave the timeout of an element alone that is there: add, delete, add makes it new.
+                bare = pack((key, None) for key, _ in part)
+                self._batch([*self._messages(NEWSETELEM, name, packed), *self._messages(DELSETELEM, name, bare),
+                             *self._messages(NEWSETELEM, name, packed)])  # fmt: skip
 
     def delete(self, name: str, keys: Sequence[bytes]) -> None:
         """Delete elements, there or not. Idempotent."""
         for start in range(0, len(keys), PER_BATCH):
-            packed = [element(key) for key in keys[start : start + PER_BATCH]]
+            packed = pack((key, None) for key in keys[start : start + PER_BATCH])
             # Deleting what has expired fails; what was just added is there.
             self._batch([*self._messages(NEWSETELEM, name, packed), *self._messages(DELSETELEM, name, packed)])
 
     def replace(self, name: str, items: Iterable[Item]) -> None:
         """Give a hash set exactly these elements, in one transaction."""
-        packed = [element(key, timeout) for key, timeout in items]
+        packed = pack(items)
         self._batch([self._flush(name), *self._messages(NEWSETELEM, name, packed)])
 
     def replace_intervals(self, name: str, version: int, intervals: Iterable[tuple[int, int, int | None]]) -> None:
@@ -141,9 +162,9 @@ class SetWriter:
     def _flush(self, name: str) -> bytes:
         return self._request(DELSETELEM, self._target(name), 0)
 
-    def _messages(self, kind: int, name: str, packed: Sequence[bytes]) -> Iterator[bytes]:
+    def _messages(self, kind: int, name: str, packed: Sequence[bytes], more: int = 0) -> Iterator[bytes]:
         target = self._target(name)
-        flags = NLM_F_CREATE if kind == NEWSETELEM else 0
+        flags = (NLM_F_CREATE if kind == NEWSETELEM else 0) | more
         chunk: list[bytes] = []
         size = 0
         for one in packed:
