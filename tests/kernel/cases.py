@@ -27,7 +27,7 @@ from quietgate.policy.check import conflicts
 from quietgate.policy.load import File, load
 from quietgate.policy.model import Policy
 from quietgate.values import Scope
-from tests.kernel.lab import SERVER4, SERVER6, Pair, Wire, checksum, icmp_packet, ip_packet, tcp_packet, udp_packet
+from tests.kernel.lab import SERVER4, SERVER6, Pair, Wire, checksum, icmp_packet, ip_packet, pseudo_header, tcp_packet, udp_packet
 
 FOUR = ("198.19.0.9", "198.19.0.77", "198.19.5.5", "198.19.7.1", "198.18.0.2")
 SIX = ("2001:db8:100:7::9", "2001:db8:100:7::a", "2001:db8:100:8::1", "2001:db8:101::5", "64:ff9b::c633:6401", "2001:db8:18::2")
@@ -257,9 +257,10 @@ class Bench:
             raw = icmp_packet(shot.source, target, shot.icmp, body=body, ident=number)
             tracked, sport, dport = self._icmp_state(four, shot.icmp), 0, 0
         else:
-            # The kernel refuses no packet whose checksum is wrong, and takes any protocol to have one over its payload.
+            # The kernel answers no packet whose checksum is wrong, and takes any protocol to have one (nf_ip_checksum, nf_ip6_checksum).
             body = b"experiment"
-            raw = ip_packet(shot.source, target, 253, body + struct.pack("!H", checksum(body)), ident=number)
+            pseudo = b"" if four else pseudo_header(shot.source, target, 253, len(body) + 2)
+            raw = ip_packet(shot.source, target, 253, body + struct.pack("!H", checksum(pseudo + body)), ident=number)
             sport = dport = 0
         packet = Packet(
             src=parse_address(shot.source), dst=parse_address(target), protocol=protocol, sport=sport, dport=dport, flags=flags,

@@ -268,7 +268,8 @@ def ip_packet(src: str, dst: str, protocol: int, payload: bytes, ident: int = 0)
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
-def _pseudo(src: str, dst: str, protocol: int, length: int) -> bytes:
+def pseudo_header(src: str, dst: str, protocol: int, length: int) -> bytes:
+    """What a transport's checksum covers besides its own bytes (RFC 9293 3.1, RFC 8200 8.1)."""
     if ":" in src:
         return socket.inet_pton(socket.AF_INET6, src) + socket.inet_pton(socket.AF_INET6, dst) + struct.pack("!II", length, protocol)
     return socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!BBH", 0, protocol, length)
@@ -282,14 +283,14 @@ def tcp_packet(
     options = struct.pack("!BBH", 2, 4, 1460) if bits & 2 else b""
     head = struct.pack("!HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, (5 + len(options) // 4) << 4, bits, 64240, 0, 0)
     segment = head + options + data
-    value = checksum(_pseudo(src, dst, 6, len(segment)) + segment)
+    value = checksum(pseudo_header(src, dst, 6, len(segment)) + segment)
     return ip_packet(src, dst, 6, segment[:16] + struct.pack("!H", value) + segment[18:], ident)
 
 
 def udp_packet(src: str, dst: str, sport: int, dport: int, data: bytes = b"x", ident: int = 0) -> bytes:
     """A UDP packet."""
     segment = struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data
-    value = checksum(_pseudo(src, dst, 17, len(segment)) + segment) or 0xFFFF
+    value = checksum(pseudo_header(src, dst, 17, len(segment)) + segment) or 0xFFFF
     return ip_packet(src, dst, 17, segment[:6] + struct.pack("!H", value) + segment[8:], ident)
 
 
@@ -297,7 +298,7 @@ def icmp_packet(src: str, dst: str, kind: int, code: int = 0, body: bytes = b"\0
     """An ICMP or ICMPv6 packet; `body` follows the checksum."""
     message = struct.pack("!BBH", kind, code, 0) + body
     six = ":" in src
-    pseudo = _pseudo(src, dst, 58, len(message)) if six else b""
+    pseudo = pseudo_header(src, dst, 58, len(message)) if six else b""
     value = checksum(pseudo + message)
     return ip_packet(src, dst, 58 if six else 1, message[:2] + struct.pack("!H", value) + message[4:], ident)
 
