@@ -1,61 +1,140 @@
 #!/bin/sh
-# Installs quietgate from this checkout and puts SSH behind its limit:
-#   sudo ./install.sh
-# It installs nftables, makes a venv under /opt/quietgate, writes the default policy if there is none, loads it and
-# prints the status. Run again, it upgrades. Nothing that is open now is cut.
+# Installs quietgate from this checkout and protects the host:
+#   sudo ./install.sh                installs, writes a policy that fits, puts it in force, prints the status
+#   sudo ./install.sh --image        for golden images: files and units only; the first boot does the rest
+#   sudo ./install.sh --uninstall    removes all of it but what you wrote
+# Run again, it upgrades: the rules stay in the kernel all the while. Nothing that is open now is cut.
 set -eu
 cd "$(dirname "$0")"
+
+home=/opt/quietgate
+command=/usr/local/sbin/quietgate
+policy=/etc/quietgate/quietgate.toml
+units="quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path"
+started="quietgate.service quietgate-refresh.timer quietgate-refresh.path"
 
 fail() {
     echo "install.sh: $1" >&2
     exit "${2:-1}"
 }
 
-[ "$(id -u)" -eq 0 ] || fail "this needs root: sudo ./install.sh" 77
-[ "$(uname -s)" = Linux ] || fail "quietgate is for Linux with nftables"
+has_systemd() { [ -d /run/systemd/system ]; }
 
-missing=""
-command -v nft >/dev/null 2>&1 || [ -x /usr/sbin/nft ] || missing="$missing nftables"
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
-if [ -n "$missing" ]; then
-    command -v apt-get >/dev/null 2>&1 || fail "these are needed, and there is no apt-get to install them:$missing"
-    apt-get update -q >/dev/null || fail "apt-get update failed: see to the network and the package sources"
-    # shellcheck disable=SC2086  # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null ||
-        fail "apt-get could not install:$missing"
-fi
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed; this is $(python3 --version)"
+packages() {
+    missing=""
+    command -v nft >/dev/null 2>&1 || [ -x /usr/sbin/nft ] || missing="$missing nftables"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    if [ -n "$missing" ]; then
+        command -v apt-get >/dev/null 2>&1 || fail "these are needed, and there is no apt-get to install them:$missing"
+        apt-get update -q >/dev/null || fail "apt-get update failed: see to the network and the package sources"
+        # shellcheck disable=SC2086  # a list of words
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null ||
+            fail "apt-get could not install:$missing"
+    fi
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "Python 3.11 or newer is needed; this is $(python3 --version)"
+}
 
 # A new venv beside the old one, swapped in when it is whole: a failed upgrade leaves the old command working.
-home=/opt/quietgate
-rm -rf "$home/new"
-mkdir -p "$home"
-python3 -m venv "$home/new"
-"$home/new/bin/pip" install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt ||
-    fail "pip could not install the locked dependencies: see to the network; nothing was changed"
-"$home/new/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation . ||
-    fail "the package could not be installed; nothing was changed"
-rm -rf "$home/old"
-[ ! -d "$home/venv" ] || mv "$home/venv" "$home/old"
-mv "$home/new" "$home/venv"
-rm -rf "$home/old"
-# Scripts of a venv name its place in their first line: ours moved, so the command calls Python by its path.
-cat > /usr/local/sbin/quietgate.new <<'COMMAND'
+program() {
+    rm -rf "$home/new"
+    mkdir -p "$home"
+    python3 -m venv "$home/new"
+    "$home/new/bin/pip" install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt ||
+        fail "pip could not install the locked dependencies: see to the network; nothing was changed"
+    "$home/new/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation . ||
+        fail "the package could not be installed; nothing was changed"
+    rm -rf "$home/old"
+    [ ! -d "$home/venv" ] || mv "$home/venv" "$home/old"
+    mv "$home/new" "$home/venv"
+    rm -rf "$home/old"
+    # Scripts of a venv name its place in their first line: ours moved, so the command calls Python by its path.
+    cat > "$command.new" <<COMMAND
 #!/bin/sh
-exec /opt/quietgate/venv/bin/python -I -m quietgate "$@"
+exec $home/venv/bin/python -I -m quietgate "\$@"
 COMMAND
-chmod 755 /usr/local/sbin/quietgate.new
-mv /usr/local/sbin/quietgate.new /usr/local/sbin/quietgate
+    chmod 755 "$command.new"
+    mv "$command.new" "$command"
+}
 
-policy=/etc/quietgate/quietgate.toml
-if [ ! -e "$policy" ]; then
-    mkdir -p /etc/quietgate/conf.d
-    cp examples/minimal.toml "$policy.new"
-    chmod 644 "$policy.new"
-    mv "$policy.new" "$policy"
-    echo "wrote $policy"
-fi
+# Put a file in its place only if it is another one, whole or not at all.
+place() {
+    cmp -s "$1" "$2" && return 0
+    cp "$1" "$2.new"
+    chmod "$3" "$2.new"
+    mv "$2.new" "$2"
+}
 
-/usr/local/sbin/quietgate check
-/usr/local/sbin/quietgate up
-/usr/local/sbin/quietgate status
+services() {
+    if [ -d /etc/systemd/system ]; then
+        for unit in $units; do place "packaging/$unit" "/etc/systemd/system/$unit" 644; done
+    fi
+    if has_systemd; then
+        systemctl daemon-reload
+        # shellcheck disable=SC2086
+        systemctl enable -q $started
+    elif [ -d /etc/systemd/system ] && [ -x /lib/systemd/systemd ]; then
+        # An image: no systemd runs here, but one will.
+        # shellcheck disable=SC2086
+        systemctl enable -q $started 2>/dev/null || fail "the units could not be enabled"
+    else
+        place packaging/quietgate.init /etc/init.d/quietgate 755
+        if command -v update-rc.d >/dev/null 2>&1; then update-rc.d quietgate defaults >/dev/null; fi
+        [ ! -d /etc/cron.d ] || place packaging/quietgate.cron /etc/cron.d/quietgate 644
+    fi
+}
+
+install_all() {
+    packages
+    program
+    services
+    if [ "$1" = image ]; then
+        mkdir -p /etc/quietgate/conf.d
+        echo "installed for an image: the first boot writes a policy that fits it, and puts it in force"
+        return
+    fi
+    [ -e "$policy" ] || "$command" init
+    "$command" check
+    "$command" up --now
+    if has_systemd; then systemctl start $started; fi # shellcheck disable=SC2086
+    "$command" status
+}
+
+uninstall() {
+    if [ -x "$command" ]; then "$command" down || fail "the firewall could not be taken down; nothing was removed"; fi
+    if has_systemd; then
+        # shellcheck disable=SC2086
+        systemctl disable -q --now $started 2>/dev/null || true
+    fi
+    for unit in $units; do rm -f "/etc/systemd/system/$unit" "/etc/systemd/system/"*.wants/"$unit"; done
+    rm -rf /run/systemd/system/quietgate-refresh.timer.d
+    if has_systemd; then systemctl daemon-reload; fi
+    if [ -e /etc/init.d/quietgate ]; then
+        rm -f /etc/init.d/quietgate
+        if command -v update-rc.d >/dev/null 2>&1; then update-rc.d quietgate remove >/dev/null; fi
+    fi
+    rm -f /etc/cron.d/quietgate
+    # The policy stays if somebody wrote in it; one that is still as `init` left it goes.
+    if [ -e /var/lib/quietgate/proposed.toml ] && cmp -s /var/lib/quietgate/proposed.toml "$policy"; then rm -f "$policy"; fi
+    rm -rf /var/lib/quietgate /run/quietgate "$home"
+    rm -f "$command"
+    rmdir /etc/quietgate/conf.d 2>/dev/null || true
+    rmdir /etc/quietgate 2>/dev/null || true
+    if [ -e /etc/quietgate ]; then
+        echo "quietgate is uninstalled; what you wrote stays in /etc/quietgate"
+    else
+        echo "quietgate is uninstalled"
+    fi
+}
+
+case "${1:-}" in
+    "" | --image | --uninstall) ;;
+    *) fail "unknown option $1; there are --image and --uninstall" 2 ;;
+esac
+[ "$(id -u)" -eq 0 ] || fail "this needs root: sudo ./install.sh" 77
+[ "$(uname -s)" = Linux ] || fail "quietgate is for Linux with nftables"
+case "${1:-}" in
+    --uninstall) uninstall ;;
+    --image) install_all image ;;
+    *) install_all host ;;
+esac

@@ -33,22 +33,47 @@ class Ban:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening TCP socket. `wildcard` is False where it is bound to one address (sshd's ListenAddress)."""
+    """A listening socket. `wildcard` is False where it is bound to one address (sshd's ListenAddress)."""
 
     version: int
     port: int
     wildcard: bool
     inode: int
+    address: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """An established TCP connection as this host sees it: peer and local address with their ports."""
+    """An established TCP connection as this host sees it: peer and local address with their ports.
+
+    `inode` and `cookie` are the kernel's for the socket; no two sockets of one boot share a cookie.
+    """
 
     peer: Prefix
     peer_port: int
     local: Prefix
     local_port: int
+    inode: int = 0
+    cookie: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login that is open now: whose (login user number), from where, over which socket, and how that is known."""
+
+    uid: int
+    flow: Flow
+    witness: str  # loginuid | logind | utmp
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A successful login over the network, from a witness that nobody but root can write (see `host/logins.py`)."""
+
+    user: str
+    address: Prefix
+    at: float
+    witness: str  # journal | wtmp | lastlog | live
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quietgate.firewall import rules as r
 from quietgate.firewall.compile import Facts, compile_policy
-from quietgate.firewall.limiter import Door, keys
+from quietgate.firewall.limiter import Door, Places, keys
 from quietgate.net import SINGLY, Counting
 from quietgate.policy.load import File, load
 
@@ -71,10 +71,54 @@ def test_for_any_settings(
 
 
 def test_off_leaves_the_door_and_no_slots() -> None:
-    ruleset = compiled('limit = "off"')
+    ruleset = compiled('limit = "off"\nreserve = 0')
     assert [c.name for c in chains(ruleset, "ssh_")] == ["ssh_syn"]
     assert not [s for s in ruleset.state_sets if s.name.startswith(("slot", "said", "wide"))]
     assert ruleset.buckets == ()
+
+
+def test_without_a_limit_the_reserve_holds_and_nobody_is_counted() -> None:
+    ruleset = compiled('limit = "off"')
+    assert {p.name for p in parts(ruleset.chain("ssh_count")) if isinstance(p, r.Place)} == {"waiting_6_125"}
+    assert not [s for s in ruleset.state_sets if s.name.startswith(("slot", "wide", "knownrate"))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(begin=st.integers(1, 2000), grace=st.integers(0, 3600), reserve=st.integers(1, 90))
+def test_strangers_never_have_more_than_their_share_of_places_and_never_none(begin: int, grace: int, reserve: int) -> None:
+    loaded = load([File("p", f"[ssh]\nreserve = {reserve}\n".encode())])
+    places = Places.of(loaded.policy.ssh, Door((22,), bound=False, begin=begin, grace=grace))
+    assert places is not None
+    assert 1 <= places.count <= max(1, begin * (100 - reserve) / 100)
+    assert places.grace > grace
+
+
+def test_who_is_refused_gives_the_place_back() -> None:
+    refuse = parts(compiled("").chain("ssh_refuse"))
+    assert isinstance(refuse[0], r.Leave)
+
+
+def test_known_sources_are_asked_about_when_their_handshake_is_proven_and_take_no_stranger_s_place() -> None:
+    count = compiled("").chain("ssh_count")
+    ids = [rule.id for rule in count.rules]
+    assert ids.index("ssh.known4") < ids.index("ssh.place")
+    assert not any(isinstance(p, r.Take) for c in chains(compiled(""), "ssh_syn") for p in parts(c)), "forged SYNs empty no bucket"
+    assert "ssh_known4" not in {c.name for c in compiled('known = "off"').chains}
+
+
+def test_observed_nothing_is_dropped_at_the_ssh_ports() -> None:
+    enforced, observed = compiled(""), compiled('mode = "observe"\nfrom = ["192.0.2.0/24"]\nstrict = true')
+
+    def refusing(ruleset: r.Ruleset) -> list[str]:
+        return [
+            rule.id
+            for c in ruleset.chains
+            for rule in c.rules
+            if rule.id.startswith(("ssh.", "ban.ssh")) and any(isinstance(p, r.Drop | r.Reject) for p in rule.parts)
+        ]
+
+    assert refusing(observed) == []
+    assert len(refusing(enforced)) > 8
 
 
 def test_strict_extends_the_block_and_nothing_else_does() -> None:

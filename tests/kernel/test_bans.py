@@ -154,7 +154,7 @@ def test_a_banned_source_gets_no_packet_in_while_the_rules_change(pair: Pair) ->
     children = []
     for turn in range(8):
         pair.policy(f'[ssh]\nlimit = "{turn + 1} per 30s"\n')
-        children.append(pair.start(pair.server, str(_quietgate()), "--root", str(pair.root), "up"))
+        children.append(pair.start(pair.server, str(_quietgate()), "--root", str(pair.root), "up", "--now"))
         until = time.monotonic() + 20
         while children[-1].poll() is None and time.monotonic() < until:
             attacker.sendto(b"in?", (SERVER4, 7000))

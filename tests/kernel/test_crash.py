@@ -45,7 +45,7 @@ def kill_at_random(pair: Pair, times: int, seed: int) -> None:
     whole = time.monotonic() - begin
     for turn in range(times):
         pair.policy(OLD if turn % 2 else NEW)
-        child = subprocess.Popen(["ip", "netns", "exec", pair.server.name, str(QUIETGATE), "--root", str(pair.root), "up"],
+        child = subprocess.Popen(["ip", "netns", "exec", pair.server.name, str(QUIETGATE), "--root", str(pair.root), "up", "--now"],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)  # fmt: skip
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(dice.uniform(0.05, whole * 1.1))
@@ -56,10 +56,10 @@ def kill_at_random(pair: Pair, times: int, seed: int) -> None:
         assert found in (old, new), f"seed {seed}, turn {turn}: neither the old ruleset nor the new one"
         assert pair.client.connect("198.19.0.9", SERVER4, 8000, timeout=0.02) is None
         if turn % 5 == 4:
-            pair.quietgate("up")
+            pair.quietgate("up", "--now")
             assert chains(rules(pair)) == (old if turn % 2 else new)
             pair.quietgate("status")
-    pair.quietgate("up")
+    pair.quietgate("up", "--now")
     assert "is dropped, by rule ban.host4" in pair.quietgate("why", "198.19.0.9")
 
 
@@ -101,19 +101,19 @@ def with_nft(tmp_path: Path, script: str) -> dict[str, str]:
 
 def test_an_nft_that_is_too_old(changed: Pair, tmp_path: Path) -> None:
     env = with_nft(tmp_path, 'echo "nftables v0.9.8 (E.D.S.)"')
-    unchanged(changed, 1, "too old", "up", env=env)
+    unchanged(changed, 1, "too old", "up", "--now", env=env)
 
 
 def test_an_nft_that_refuses(changed: Pair, tmp_path: Path) -> None:
     real = sh("sh", "-c", "command -v nft").strip()
     env = with_nft(tmp_path, f'[ "$1" = "-f" ] && {{ echo "Error: no" >&2; exit 1; }}\nexec {real} "$@"')
-    unchanged(changed, 1, "nft refused", "up", env=env)
+    unchanged(changed, 1, "nft refused", "up", "--now", env=env)
 
 
 def test_no_nft_at_all(changed: Pair) -> None:
     """Seen in a mount namespace where the program is covered up."""
     real = os.path.realpath(sh("sh", "-c", "command -v nft").strip())
-    command = f"mount --bind /dev/null {real} && exec ip netns exec {changed.server.name} {QUIETGATE} --root {changed.root} up"
+    command = f"mount --bind /dev/null {real} && exec ip netns exec {changed.server.name} {QUIETGATE} --root {changed.root} up --now"
     before = changed.server.sh("nft", "list", "ruleset")
     done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -125,7 +125,7 @@ def test_no_nft_at_all(changed: Pair) -> None:
 def test_no_root(changed: Pair) -> None:
     """Root's user number without its powers, as in a container."""
     before = changed.server.sh("nft", "list", "ruleset")
-    for words in (("up",), ("down",), ("ban", "198.19.0.9"), ("status",)):
+    for words in (("up", "--now"), ("down",), ("ban", "198.19.0.9"), ("status",)):
         full = ["ip", "netns", "exec", changed.server.name, "setpriv", "--bounding-set=-all", "--inh-caps=-all", str(QUIETGATE),
                 "--root", str(changed.root), *words]  # fmt: skip
         done = subprocess.run(full, capture_output=True, text=True, timeout=60, check=False)
@@ -153,7 +153,7 @@ def test_a_full_disk(pair: Pair) -> None:
             while True:
                 stream.write(bytes(4096))
         before = pair.server.sh("nft", "list", "ruleset")
-        done = pair.run("up")
+        done = pair.run("up", "--now")
         assert done.returncode == 1
         assert "nothing was changed" in done.stderr
         assert pair.server.sh("nft", "list", "ruleset") == before
@@ -161,7 +161,7 @@ def test_a_full_disk(pair: Pair) -> None:
         assert done.returncode == 1
         assert pair.server.sh("nft", "list", "ruleset") == before
         filler.unlink()
-        pair.quietgate("up")
+        pair.quietgate("up", "--now")
 
 
 def test_a_read_only_disk(pair: Pair) -> None:
@@ -170,23 +170,23 @@ def test_a_read_only_disk(pair: Pair) -> None:
         pair.up(OLD)
         pair.policy(NEW)
         sh("mount", "-o", "remount,ro", str(place))
-        unchanged(pair, 1, "nothing was changed", "up")
+        unchanged(pair, 1, "nothing was changed", "up", "--now")
         unchanged(pair, 1, "nothing was changed", "ban", "198.19.0.9")
         assert "198.19.0.9" not in pair.quietgate("bans")
         sh("mount", "-o", "remount,rw", str(place))
-        pair.quietgate("up")
+        pair.quietgate("up", "--now")
 
 
 def test_another_up_at_the_same_time(changed: Pair) -> None:
     lock = changed.root / "run/quietgate/lock"
     with lock.open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        unchanged(changed, 1, "another quietgate", "up")
-    changed.quietgate("up")
+        unchanged(changed, 1, "another quietgate", "up", "--now")
+    changed.quietgate("up", "--now")
 
 
 def test_two_real_ups_at_once_leave_one_whole_ruleset(changed: Pair) -> None:
-    words = (str(QUIETGATE), "--root", str(changed.root), "up")
+    words = (str(QUIETGATE), "--root", str(changed.root), "up", "--now")
     children = [changed.start(changed.server, *words) for _ in range(6)]
     wait_for(lambda: all(c.poll() is not None for c in children), "all end", 60)
     assert {c.returncode for c in children} <= {0, 1}
@@ -196,7 +196,7 @@ def test_two_real_ups_at_once_leave_one_whole_ruleset(changed: Pair) -> None:
 
 def test_a_broken_policy_changes_nothing(changed: Pair) -> None:
     changed.policy('[ssh]\nlimit = "5/min"\n')
-    unchanged(changed, 2, "quietgate.toml:2", "up")
+    unchanged(changed, 2, "quietgate.toml:2", "up", "--now")
 
 
 def test_a_store_that_is_no_database(changed: Pair) -> None:
@@ -204,7 +204,7 @@ def test_a_store_that_is_no_database(changed: Pair) -> None:
     for file in store.parent.glob("quietgate.db*"):
         file.unlink()
     store.write_bytes(b"this is no database, " * 100)
-    unchanged(changed, 1, "not a database", "up")
+    unchanged(changed, 1, "not a database", "up", "--now")
 
 
 def test_somebody_elses_change_is_noticed_and_mended(pair: Pair) -> None:
@@ -212,5 +212,5 @@ def test_somebody_elses_change_is_noticed_and_mended(pair: Pair) -> None:
     pair.server.sh("nft", "add", "rule", "inet", "quietgate", "input", "accept")
     assert pair.quietgate("status").startswith("drift")
     assert "somebody else" in pair.quietgate("diff", expect=5)
-    pair.quietgate("up")
+    pair.quietgate("up", "--now")
     assert pair.quietgate("status").startswith("up")

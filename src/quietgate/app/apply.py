@@ -1,94 +1,228 @@
-"""`up` and `down`: a policy becomes the kernel's ruleset, and goes again.
+"""`up`, `boot`, `refresh` and `down`: a policy becomes the kernel's ruleset, stays it, and goes again.
 
-`up` in order: prepare; write the candidate to disk; make the state sets and fill them (bans, live sessions); then one
-transaction that switches the rules. A kill at any moment leaves the old rules or the new ones, whole.
+`up` in order: prepare; write the candidate to disk; make the state sets and fill them (bans, floor, known sources, live
+sessions); then one transaction that switches the rules. A kill at any moment leaves the old rules or the new ones, whole.
+What follows an armed trial is in `trial.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import struct
 import time
 from dataclasses import dataclass, replace
 
+from quietgate.app import admins, known
 from quietgate.app.bans import Bans
-from quietgate.app.generations import Generations, Record
-from quietgate.app.prepare import Prepared, prepare
-from quietgate.errors import KernelError, StateError
+from quietgate.app.generations import Record
+from quietgate.app.inside import Inside, drifted, in_force, listing, look, stale
+from quietgate.app.parts import Parts
+from quietgate.app.prepare import Prepared, prepare, prepare_from
+from quietgate.app.survey import install, proposal
+from quietgate.errors import Busy, KernelError, NftError, StateError
 from quietgate.firewall import names
 from quietgate.firewall.limiter import LIVE_SIZE
-from quietgate.firewall.render import Generation, Stale, declared, render, sets_only
-from quietgate.host import sockets
+from quietgate.firewall.render import Generation, arm, declared, declared_in, render, sets_only, settle
+from quietgate.host import sockets, systemd
+from quietgate.host.files import policy_files
 from quietgate.host.lock import locked
 from quietgate.host.netlink import Item, SetWriter
-from quietgate.host.nft import Living, Nft
-from quietgate.host.paths import Paths
+from quietgate.host.sessions import own_login
 from quietgate.host.store import Store
-from quietgate.net import BITS
+from quietgate.net import BITS, Counting
+from quietgate.policy.load import File, load
 
-_ENTRY = re.compile(r"g(\d+)_in\Z")
+BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it has not read one
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What `up` did. `changed` is False when the same ruleset was already in force."""
+    """What `up` did. `changed` is False when the same ruleset was already in force; `trial` its seconds, None at once."""
 
     number: int
     changed: bool
     bans: int
+    known: int
+    floor: int
     prepared: Prepared
+    trial: int | None = None
+    unseen: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a command works with."""
+def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False) -> Up:
+    """Put the installed policy in force: at once (`now`), or on trial (for `trial` seconds, or as the policy says).
 
-    paths: Paths
-    nft: Nft
-    generations: Generations
-
-    @classmethod
-    def at(cls, paths: Paths) -> Parts:
-        """The parts below one root."""
-        return cls(paths, Nft(), Generations(paths.generations))
-
-
-def up(parts: Parts) -> Up:
-    """Put the installed policy in force at once. Idempotent. Raises QuietgateError and has then changed nothing."""
+    Idempotent. Raises QuietgateError and has then changed nothing: Refused where the rehearsal finds somebody locked
+    out (unless `force`), Busy while another trial runs.
+    """
+    del force
     parts.nft.version()
     with locked(parts.paths.lock):
         prepared = prepare(parts.paths)
-        living = parts.nft.living()
-        with Store(parts.paths.store) as store, SetWriter() as sets:
-            store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
-            now = time.time()
-            store.forget_ended(now)
-            same = in_force(parts, living)
-            changed = same is None or same.digest != prepared.digest or drifted(parts, same) is not False
-            if changed:
-                number = _next_number(parts, living)
-                record = Record(number, prepared.digest, prepared.text(number), prepared.ports.ports, prepared.files, now)
-                parts.generations.propose(record)
-            else:
-                assert same is not None
-                number, record = same.number, same
-            generation = Generation(number, prepared.ruleset)
-            if changed:
-                parts.nft.load(sets_only(generation))
-            count = Bans(store, sets, prepared.policy.ssh.counting, prepared.policy.bans.max).restore(now)
-            _remember_live(sets, prepared)
-            if changed:
-                stale = _stale(parts.nft.living(), generation)
-                parts.nft.load(render(generation, stale=stale))
-        if changed:
-            listing = _listing(parts, number)
-            parts.generations.confirm(replace(record, listing=listing, nft=str(parts.nft.version())))
-        elif (newest := parts.generations.newest()) is None or newest.number != number:
-            parts.generations.confirm(record)  # the crash between kernel and disk is mended here
+        done = put_in_force(parts, prepared, None if now else trial or prepared.policy.lockout.trial)
         with contextlib.suppress(OSError):
             parts.paths.held_down.unlink(missing_ok=True)
-    return Up(number, changed, count, prepared)
+    return done
+
+
+def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
+    """The same, of a policy that is prepared. The caller holds the lock."""
+    with parts.store() as store, SetWriter() as sets:
+        inside = look(parts.nft, sets)
+        if inside.on_trial:
+            left = max(inside.left.values())
+            raise Busy(f"generation {inside.candidate} is on trial for {left:.0f} s more",
+                       "confirm it, or revert it: quietgate confirm, quietgate revert; nothing was changed")  # fmt: skip
+        store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
+        now = time.time()
+        store.forget_ended(now)
+        record = in_force(parts.generations, inside)
+        if record is None or record.digest != prepared.digest or drifted(parts.nft, record) is not False:
+            record = _record(parts, prepared, inside, now)
+            changed = True
+            parts.generations.propose(record)
+        else:
+            changed = False
+        generation = Generation(record.number, prepared.ruleset)
+        if changed:
+            parts.nft.load(sets_only(generation))
+        bans, known_now, floor = fill(parts, store, sets, prepared, now)
+        if changed:
+            _remember_live(sets, prepared.ports.ports)
+        if changed and trial is not None:
+            parts.nft.load(arm(inside.confirmed, generation, trial))
+            _note_connections(parts, record, look(parts.nft, sets))
+            return Up(record.number, True, bans, known_now, floor, prepared, trial)
+        if changed:
+            parts.nft.load(render(generation, stale=stale(parts.nft.living(), declared(generation))))
+    if changed:
+        systemd.refresh_every(parts.paths.root, prepared.policy.refresh)
+        listed = listing(parts.nft, record.number)
+        parts.generations.confirm(replace(record, listing=listed, nft=str(parts.nft.version())))
+    elif (newest := parts.generations.newest()) is None or newest.number != record.number:
+        parts.generations.confirm(record)  # the crash between kernel and disk is mended here
+    return Up(record.number, changed, bans, known_now, floor, prepared)
+
+
+def fill(parts: Parts, store: Store, sets: SetWriter, prepared: Prepared, now: float) -> tuple[int, int, int]:
+    """Fill the state sets from the store; how many bans, known sources and floor addresses there are."""
+    policy, counting = prepared.policy, prepared.policy.ssh.counting
+    known.gather(store, parts.paths, max(policy.ssh.known or 0, policy.lockout.history), now)
+    admins.refresh(store, policy, prepared.ports.ports, now)
+    count = Bans(store, sets, counting, policy.bans.max).restore(now)
+    floor = admins.sources(store, counting, now)
+    admins.fill(sets, counting, floor)
+    sources = known.sources(store, policy.ssh, now)
+    known.fill(sets, policy.ssh, sources)
+    return count, len(sources), len(floor)
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What a boot loaded: a confirmed generation, or (`fresh`) the policy, since there was none."""
+
+    number: int
+    bans: int
+    fresh: bool
+
+
+def boot(parts: Parts) -> Booted:
+    """Load what was confirmed, never a trial; without names to resolve or an sshd to ask. Raises QuietgateError."""
+    parts.nft.version()
+    with locked(parts.paths.lock, 10):
+        with parts.store():
+            pass  # another machine's state is dropped
+        parts.generations.discard()
+        with contextlib.suppress(OSError):
+            parts.paths.held_down.unlink(missing_ok=True)
+        record = parts.generations.newest()
+        if record is None or not record.shared:
+            if not policy_files(parts.paths.policy, parts.paths.drop_ins):  # the first boot of an image
+                install(parts, proposal(parts, closed=False))
+            done = put_in_force(parts, prepare(parts.paths), None)
+            return Booted(done.number, done.bans, fresh=True)
+        try:
+            return Booted(record.number, _load_record(parts, record), fresh=False)
+        except NftError:
+            # Another kernel or nft than the one it was made for: make it anew from the same files.
+            done = put_in_force(parts, prepare_from(parts.paths, _files(record)), None)
+            return Booted(done.number, done.bans, fresh=True)
+
+
+def _load_record(parts: Parts, record: Record) -> int:
+    counting = Counting(*record.counting)
+    now = time.time()
+    with parts.store() as store, SetWriter() as sets:
+        parts.nft.load(record.shared)
+        count = Bans(store, sets, counting, BOOT_MAX).restore(now)
+        admins.fill(sets, counting, admins.sources(store, counting, now))
+        loaded = load(_files(record))
+        if not loaded.problems:
+            known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now))
+        _remember_live(sets, record.ports)
+        living = parts.nft.living()
+        wanted = declared_in(record.text)
+        parts.nft.load(record.text)
+        gone = stale(living, wanted)
+        if any((gone.chains, gone.sets, gone.counters, gone.limits)):
+            parts.nft.load(settle(record.number, gone))
+    return count
+
+
+def _files(record: Record) -> list[File]:
+    return [File(name, text.encode()) for name, text in record.contents]
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh found: the generation in force, whether the rules changed, and why nothing was done, if so."""
+
+    number: int | None
+    changed: bool
+    skipped: str = ""
+
+
+def refresh(parts: Parts) -> Refreshed:
+    """Follow what moved since the policy was confirmed: host names, sshd's ports, logins, administrators.
+
+    It works on the policy that was confirmed, never on files that were edited since. During a trial nothing but the
+    state sets changes, and they only gain.
+    """
+    parts.nft.version()
+    with locked(parts.paths.lock, 10):
+        if parts.paths.held_down.exists():
+            return Refreshed(None, changed=False, skipped="it was taken down by hand")
+        inside = look(parts.nft)
+        if inside.confirmed is None and not inside.on_trial:
+            return Refreshed(None, changed=False, skipped="it is not up")
+        if inside.on_trial:
+            return Refreshed(inside.candidate, changed=False, skipped="a trial is running")
+        tidy(parts, inside)
+        record = in_force(parts.generations, inside)
+        if record is None or not record.contents:
+            return Refreshed(inside.confirmed, changed=False, skipped="the generation in force is not on disk")
+        prepared = prepare_from(parts.paths, _files(record))
+        if prepared.digest == record.digest:
+            with parts.store() as store, SetWriter() as sets:
+                store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
+                fill(parts, store, sets, prepared, time.time())
+            return Refreshed(record.number, changed=False)
+        done = put_in_force(parts, prepared, None)
+    return Refreshed(done.number, done.changed)
+
+
+def clear_away(parts: Parts) -> bool:
+    """Clear away a candidate whose trial has ended. Idempotent."""
+    with locked(parts.paths.lock, 5):
+        return tidy(parts, look(parts.nft))
+
+
+def tidy(parts: Parts, inside: Inside) -> bool:
+    """The same. The caller holds the lock, and has looked."""
+    if inside.candidate is None or inside.on_trial:
+        return False
+    end(parts, inside)
+    return True
 
 
 def down(parts: Parts) -> bool:
@@ -96,6 +230,7 @@ def down(parts: Parts) -> bool:
     parts.nft.version()
     with locked(parts.paths.lock):
         there = parts.nft.down()
+        parts.generations.discard()
         try:
             parts.paths.held_down.touch()
         except OSError as error:
@@ -103,52 +238,45 @@ def down(parts: Parts) -> bool:
     return there
 
 
-def kernel_number(living: Living | None) -> int | None:
-    """The number of the generation in the kernel; None if none is."""
-    found = [int(m[1]) for name in (living.chains if living else ()) if (m := _ENTRY.match(name))]
-    hooks = living is not None and "input" in living.chains
-    return max(found) if found and hooks else None
-
-
-def in_force(parts: Parts, living: Living | None) -> Record | None:
-    """The record of the generation in the kernel; None if there is none, or it is not ours on disk."""
-    number = kernel_number(living)
-    return None if number is None else parts.generations.number(number)
-
-
-def drifted(parts: Parts, record: Record) -> bool | None:
-    """True if the kernel's table is not what was loaded; None if it cannot be told (never listed, or another nft)."""
-    if not record.listing or record.nft != str(parts.nft.version()):
-        return None
-    return _listing(parts, record.number) != record.listing
-
-
-def _listing(parts: Parts, number: int) -> str:
-    return (parts.nft.structure() or "") + parts.nft.policy_elements(number)
-
-
-def _next_number(parts: Parts, living: Living | None) -> int:
-    """One more than any number in the kernel or on disk."""
-    used = [int(m[1]) for name in (living.chains if living else ()) if (m := re.match(r"g(\d+)_", name))]
+def _record(parts: Parts, prepared: Prepared, inside: Inside, now: float) -> Record:
+    """The candidate's record, with a number above any in the kernel or on disk."""
     newest = parts.generations.newest()
-    return max([0, *used, newest.number if newest else 0]) + 1
+    number = max(inside.highest(), newest.number if newest else 0) + 1
+    counting = prepared.policy.ssh.counting
+    return Record(
+        number, prepared.digest, prepared.text(number), prepared.ports.ports, prepared.files, now,
+        shared=sets_only(Generation(number, prepared.ruleset)),
+        contents=tuple((f.name, f.content.decode()) for f in prepared.contents),
+        counting=(counting.source4, counting.source6),
+        by=own_login(),
+    )  # fmt: skip
 
 
-def _stale(living: Living | None, generation: Generation) -> Stale:
-    if living is None:
-        return Stale()
-    wanted = declared(generation)
-    return Stale(
-        chains=tuple(sorted(living.chains - set(wanted.chains))),
-        sets=tuple(sorted(living.sets - set(wanted.sets))),
-        counters=tuple(sorted(living.counters - set(wanted.counters))),
-        limits=tuple(sorted(living.limits - set(wanted.limits))),
-    )
+def _note_connections(parts: Parts, record: Record, inside: Inside) -> None:
+    """Only a connection made after the arming proves anything. Where that cannot be written down, the trial ends at once."""
+    cookies = tuple(f.cookie for f in sockets.flows(frozenset(record.ports)))
+    try:
+        parts.generations.propose(replace(record, cookies=cookies))
+    except StateError:
+        end(parts, inside)
+        raise
 
 
-def _remember_live(sets: SetWriter, prepared: Prepared) -> None:
+def end(parts: Parts, inside: Inside) -> None:
+    """End a trial: what was confirmed decides again, and the candidate is gone. The caller holds the lock."""
+    if inside.confirmed is None:
+        parts.nft.down()
+    else:
+        record = parts.generations.number(inside.confirmed)
+        if record is None:
+            raise StateError(f"generation {inside.confirmed} is not on disk", "wait until the trial ends by itself")
+        parts.nft.load(settle(inside.confirmed, stale(inside.living, declared_in(record.text))))
+    parts.generations.discard()
+
+
+def _remember_live(sets: SetWriter, ports: tuple[int, ...]) -> None:
     """Before the first rules conntrack tracked nothing: the sessions that are open now would look unknown."""
-    open_now = sockets.flows(frozenset(prepared.ports.ports))
+    open_now = sockets.flows(frozenset(ports))
     for version in (4, 6):
         items: list[Item] = []
         for flow in open_now:

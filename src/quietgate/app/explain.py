@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quietgate.app.apply import Parts, in_force
+from quietgate.app.inside import in_force, look
+from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
 from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.firewall import names
@@ -68,6 +69,15 @@ class _Kernel:
     def token(self, bucket: str) -> bool:  # noqa: ARG002  how full a bucket is, the kernel does not tell
         return True
 
+    def waits(self, name: str, packet: Packet) -> bool:  # noqa: ARG002  a new connection has no place yet
+        return False
+
+    def place(self, name: str, packet: Packet) -> bool:  # noqa: ARG002  asking takes nothing
+        return True
+
+    def leave(self, name: str, packet: Packet) -> None:
+        """Nothing to give back."""
+
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
 
@@ -92,7 +102,7 @@ def why(parts: Parts, address: Prefix, port: int | None = None, protocol: str = 
     )
     record, kernel = None, True
     try:
-        record = in_force(parts, parts.nft.living())
+        record = in_force(parts.generations, look(parts.nft))
         writer = SetWriter()
     except NotPermitted:
         kernel = False

@@ -6,9 +6,10 @@ new and the disk old, which is safe: `status` says so, and the next `up` mends i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from quietgate.errors import NotPermitted, StateError
@@ -20,7 +21,12 @@ _FILE = re.compile(r"(\d{1,9})\.json\Z")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One generation: its number, ruleset text, digest, SSH ports, and what nft listed after it was loaded."""
+    """One generation: its number, ruleset text, digest, SSH ports, and what nft listed after it was loaded.
+
+    `shared`: the text that makes the state sets alone. `contents`: name and text of each policy file it was made from,
+    so that it can be made anew when host names or ports change. `counting`: how many bits make one source.
+    `by`: who made it, as a login user number, or None. `cookies`: the kernel's, of the SSH connections that were open then.
+    """
 
     number: int
     digest: str
@@ -30,6 +36,11 @@ class Record:
     made: float
     listing: str = ""
     nft: str = ""
+    shared: str = ""
+    contents: tuple[tuple[str, str], ...] = ()
+    counting: tuple[int, int] = (32, 64)
+    by: int | None = None
+    cookies: tuple[int, ...] = ()
 
 
 class Generations:
@@ -67,6 +78,34 @@ class Generations:
         except OSError as error:
             raise StateError(f"{self._directory}: {error.strerror}", "the ruleset is in force and written") from None
 
+    def candidate(self) -> Record | None:
+        """The generation that is or was on trial; None if there is none."""
+        return self._read(self._candidate) if self._candidate.exists() else None
+
+    def promote(self, number: int) -> None:
+        """Rename the candidate to the newest confirmed generation: needs no room on the disk. Raises StateError."""
+        try:
+            self._candidate.replace(self._path(number))
+            sync_directory(self._directory)
+        except OSError as error:
+            raise StateError(f"{self._directory}: {error.strerror}", "the ruleset is confirmed in the kernel; `quietgate up` mends "
+                             "what a boot would load") from None  # fmt: skip
+
+    def discard(self) -> None:
+        """Forget the candidate. Idempotent."""
+        with contextlib.suppress(OSError):
+            self._candidate.unlink(missing_ok=True)
+
+    def forget_all(self) -> None:
+        """Remove every generation: they belong to another machine."""
+        for number in self._numbers():
+            self._path(number).unlink(missing_ok=True)
+        self.discard()
+
+    def all(self) -> list[Record]:
+        """The confirmed generations that are kept, the oldest first."""
+        return [self._read(self._path(n)) for n in self._numbers()]
+
     @property
     def _candidate(self) -> Path:
         return self._directory / "candidate.json"
@@ -88,7 +127,10 @@ class Generations:
     def _read(self, path: Path) -> Record:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            return Record(**{**raw, "ports": tuple(raw["ports"]), "files": tuple(raw["files"])})
+            known = {f.name for f in fields(Record)}  # a newer version may have written more
+            tuples = {k: tuple(raw[k]) for k in ("ports", "files", "counting", "cookies") if k in raw}
+            contents = tuple((str(n), str(t)) for n, t in raw.get("contents", ()))
+            return Record(**{**{k: v for k, v in raw.items() if k in known}, **tuples, "contents": contents})
         except PermissionError:
             raise NotPermitted(f"{path} may not be read by this user", "run this as root, with sudo") from None
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quietgate.errors import InputError, Origin, PolicyError, Problem, QuietgateError
@@ -18,8 +18,8 @@ from quietgate.host.resolve import resolve
 from quietgate.host.sshd_config import SshPorts, find_ports
 from quietgate.host.store import Store
 from quietgate.net import Prefix, parse_address
-from quietgate.policy.check import conflicts, ssh_rules, unresolved
-from quietgate.policy.load import load
+from quietgate.policy.check import conflicts, lost_ports, lost_problems, ssh_rules, unresolved
+from quietgate.policy.load import File, load
 from quietgate.policy.model import Policy
 
 
@@ -32,8 +32,13 @@ class Prepared:
     ports: SshPorts
     resolved: dict[str, tuple[Prefix, ...]]
     warnings: tuple[Problem, ...]
-    files: tuple[str, ...]
+    contents: tuple[File, ...]
     digest: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files it was made from."""
+        return tuple(f.name for f in self.contents)
 
     def text(self, number: int) -> str:
         """The ruleset as nft text, as generation `number`."""
@@ -48,23 +53,31 @@ def prepare(paths: Paths, files: Sequence[Path] = ()) -> Prepared:
     installed = not files
     chosen = list(files) or policy_files(paths.policy, paths.drop_ins)
     if not chosen:
-        raise InputError(f"{paths.policy}: there is no policy", "write one, or copy an example from examples/")
+        raise InputError(f"{paths.policy}: there is no policy", "write one that fits this host: quietgate init")
     contents, problems = [], []
     for path in chosen:
         content, found = read_policy(path, installed=installed)
         contents.append(content)
         problems += found
+    return prepare_from(paths, contents, problems)
+
+
+def prepare_from(paths: Paths, contents: Sequence[File], problems: Sequence[Problem] = ()) -> Prepared:
+    """The same, from files that were read before."""
     loaded = load(contents)
     policy = loaded.policy
     resolved, stale = _resolve(policy, paths)
-    problems += [*loaded.problems, *conflicts(policy, resolved), *unresolved(policy, resolved)]
-    if problems:
-        raise PolicyError(problems)
+    mistakes = [*problems, *loaded.problems, *conflicts(policy, resolved), *unresolved(policy, resolved)]
+    if mistakes:
+        raise PolicyError(mistakes)
     ports = find_ports(policy.ssh.ports)
-    warnings = (*loaded.warnings, *stale, *ssh_rules(policy, ports.ports))
-    ruleset = compile_policy(policy, Facts(Door(ports.ports, ports.bound), resolved))
+    lost = lost_ports(policy, ports.ports, ports.listening)
+    if lost and policy.firewall.default == "drop":  # the door stays a door
+        ports = replace(ports, ports=tuple(sorted({*ports.ports, *lost})))
+    warnings = (*loaded.warnings, *stale, *ssh_rules(policy, ports.ports), *lost_problems(policy, lost))
+    ruleset = compile_policy(policy, Facts(Door(ports.ports, ports.bound, ports.begin, ports.grace), resolved))
     digest = hashlib.sha256(render(Generation(1, ruleset)).encode()).hexdigest()
-    return Prepared(policy, ruleset, ports, resolved, warnings, tuple(str(f) for f in chosen), digest)
+    return Prepared(policy, ruleset, ports, resolved, warnings, tuple(contents), digest)
 
 
 def _resolve(policy: Policy, paths: Paths) -> tuple[dict[str, tuple[Prefix, ...]], list[Problem]]:

@@ -6,17 +6,25 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from quietgate.app.apply import Parts, drifted, kernel_number
-from quietgate.app.prepare import prepare
+from quietgate.app import admins, known
+from quietgate.app.doctor import Finding, examine, limited_now
+from quietgate.app.inside import drifted, in_force, look
+from quietgate.app.parts import Parts
+from quietgate.app.prepare import Prepared, prepare
 from quietgate.errors import QuietgateError
 from quietgate.host.store import Store
+from quietgate.policy.model import Policy
 
 CONNTRACK = Path("/proc/sys/net/netfilter")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of this host. `verdict` is one word: up, down, drift, stale or broken; `next` the command to type."""
+    """The state of this host. `verdict` is one word: up, trial, down, drift or stale; `next` the command to type.
+
+    `startups`: of each sshd, connections that have not logged in, and first and last number of MaxStartups. `trial`:
+    seconds left.
+    """
 
     verdict: str
     why: str
@@ -33,13 +41,22 @@ class Status:
     policy_differs: bool
     warnings: tuple[str, ...]
     next: str
+    mode: str = "enforce"
+    trial: float | None = None
+    known: int = 0
+    known_limit: str = ""
+    floor: int = 0
+    reserve: str = ""
+    limited: tuple[str, ...] = ()
+    startups: tuple[tuple[int, int, int], ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def status(parts: Parts) -> Status:
     """Look at the kernel, the disk and the store; change nothing. Raises NotPermitted without root."""
-    living = parts.nft.living()
-    number = kernel_number(living)
-    record = None if number is None else parts.generations.number(number)
+    inside = look(parts.nft)
+    number = inside.deciding
+    record = in_force(parts.generations, inside)
     newest = parts.generations.newest()
     error, prepared = "", None
     try:
@@ -48,12 +65,16 @@ def status(parts: Parts) -> Status:
         error = found.message
     differs = prepared is not None and record is not None and prepared.digest != record.digest
     verdict, reason, following = "up", f"generation {number} is in force", "quietgate why ADDRESS"
-    if number is None:
+    left = max(inside.left.values()) if inside.on_trial else None
+    if left is not None:
+        verdict, reason = "trial", f"generation {number} is on trial, {left:.0f} s to go; then {_then(inside.confirmed)}"
+        following = "log in anew from another terminal, or: quietgate confirm"
+    elif number is None:
         held = parts.paths.held_down.exists()
         verdict = "down"
         reason = "taken down by hand; nothing is limited or banned" if held else "nothing is limited or banned"
         following = "quietgate up"
-    elif record is None or drifted(parts, record):
+    elif record is None or drifted(parts.nft, record):
         verdict, reason, following = "drift", "the table in the kernel is not what was loaded", "quietgate up"
     elif newest is None or newest.number != number:
         boot = newest.number if newest else "none"
@@ -63,8 +84,13 @@ def status(parts: Parts) -> Status:
         verdict, reason, following = "stale", "the policy on disk is not the one in force", "quietgate diff, then quietgate up"
     if error:
         following = "quietgate check"
-    count, day = _bans(parts)
     ssh = prepared.policy.ssh if prepared else None
+    up = inside.living is not None
+    findings = examine(parts, prepared) if prepared else []
+    if verdict == "up" and any(f.severity == "problem" for f in findings):
+        following = "quietgate doctor"
+    places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
+    kept = _kept(parts, prepared.policy if prepared else None)
     return Status(
         verdict=verdict,
         why=reason,
@@ -73,23 +99,44 @@ def status(parts: Parts) -> Status:
         ports_why=prepared.ports.why if prepared else "",
         who="" if ssh is None else "anyone" if ssh.sources.anywhere else f"{len(ssh.sources.entries)} entries of ssh.from",
         limit="" if ssh is None else str(ssh.limit) if ssh.limit else "off",
-        bans=count,
-        bans_day=day,
-        counters=parts.nft.counters() if living else {},
+        bans=kept[0],
+        bans_day=kept[1],
+        counters=parts.nft.counters() if up else {},
         conntrack=_conntrack(),
         policy_error=error,
         policy_differs=differs,
         warnings=tuple(str(w) for w in prepared.warnings) if prepared else (),
         next=following,
+        mode="observe" if ssh is not None and ssh.observe else "enforce",
+        trial=left,
+        known=kept[2],
+        known_limit="" if ssh is None or ssh.known is None else str(ssh.known_limit or "off"),
+        floor=kept[3],
+        reserve=""
+        if not places or ssh is None
+        else f"strangers may hold {places.split('_')[1]} of {_begin(prepared)} places ({ssh.reserve} % reserved)",
+        limited=tuple(limited_now(parts, prepared.policy)) if prepared and up else (),
+        startups=tuple(d.startups for d in prepared.ports.daemons if d.startups) if prepared else (),
+        findings=tuple(findings),
     )
 
 
-def _bans(parts: Parts) -> tuple[int, int]:
+def _begin(prepared: Prepared | None) -> int:
+    return 0 if prepared is None else prepared.ports.begin
+
+
+def _then(confirmed: int | None) -> str:
+    return f"generation {confirmed} is back" if confirmed is not None else "nothing is in force again"
+
+
+def _kept(parts: Parts, policy: Policy | None) -> tuple[int, int, int, int]:
+    """Bans, bans of a day, known sources, sources of the floor."""
     now = time.time()
     if not parts.paths.store.exists():
-        return 0, 0
+        return 0, 0, 0, 0
     with Store(parts.paths.store, read_only=True) as store:
-        return store.count(now), store.count_since(now, now - 86400)
+        sources = (len(known.sources(store, policy.ssh, now)), len(admins.sources(store, policy.ssh.counting, now))) if policy else (0, 0)
+        return store.count(now), store.count_since(now, now - 86400), *sources
 
 
 def _conntrack() -> tuple[int, int] | None:
@@ -104,7 +151,10 @@ def counter_words() -> dict[str, str]:
     return {
         "ssh_counted": "SSH connections within the limit",
         "ssh_limited": "SYNs dropped by the limit",
-        "ssh_refused": "connections reset by the limit",
+        "ssh_refused": "connections reset by the limit or the reserve",
+        "ssh_reserved": "of these, since strangers held all their places",
+        "ssh_known": "SSH connections of known sources",
+        "ssh_known_over": "of known sources, over their own limit",
         "ssh_overflow": "let through with all slots taken",
         "ban_ssh": "packets of banned sources (ssh)",
         "ban_host": "packets of banned sources (host)",

@@ -1,7 +1,7 @@
 """Policy -> Ruleset. The order of the rules here is the precedence that the design promises.
 
-Prerouting: ICMP that must pass, trusted on SSH ports, bans. Input: the same ICMP, DHCP replies, trusted on SSH
-ports, deny, the limiter, allow, ping, established, unknown packets to SSH, the rules, other ICMP, the default.
+Prerouting: ICMP that must pass, floor and trusted on SSH ports, bans. Input: the same ICMP, DHCP replies, floor and
+trusted on SSH ports, deny, the limiter, allow, ping, established, unknown packets to SSH, the rules, other ICMP, the default.
 Loopback comes before all of it, in the base chains that `render` writes.
 """
 
@@ -70,7 +70,7 @@ def compile_policy(policy: Policy, facts: Facts) -> Ruleset:
     chains = (
         Chain("pre", tuple(c.prerouting())),
         Chain("in", tuple(c.input())),
-        *limiter.chains(policy.ssh, c.marks, tuple(c.ssh_from()), c.origin("ssh.limit")),
+        *limiter.chains(policy.ssh, facts.door, c.marks, tuple(c.ssh_from()), c.origin("ssh.limit")),
         *c.ping_chain(),
         Chain("out", tuple(c.output())),
         Chain("fwd", tuple(c.forward())),
@@ -145,7 +145,8 @@ class _Compiler:
             # Scope ssh means packets to this host's sshd: not our own connections out, not a guest's sshd.
             where: tuple[Part, ...] = (self.door.port(),) if scope is Scope.SSH else ()
             local: tuple[Part, ...] = (ToLocal(),) if scope is Scope.SSH else ()
-            end = (*local, Count(f"ban_{scope}"), Drop())
+            verdict = limiter.refusal(self.policy.ssh) if scope is Scope.SSH else Drop()
+            end = (*local, Count(f"ban_{scope}"), verdict)
             for name, guard, key in limiter.keys(counting):
                 banned = InSet(key, names.ban(key.version, scope, counting), shared=True)
                 yield Rule(f"ban.{scope}{name}", (*where, *(guard if name == "6x" else ()), banned, *end))
@@ -170,7 +171,7 @@ class _Compiler:
         for version in (4, 6):
             yield Rule(f"in.ping{version}", (Icmp(version, (ECHO[version],)), Goto("ping")), self.origin("firewall.ping"))
         yield Rule("in.answered", (ANSWERED, Accept()))
-        yield from limiter.unknown_rules(self.door, ssh)
+        yield from limiter.unknown_rules(self.policy.ssh, self.door, ssh)
         yield from self.rules("in")
         yield Rule("in.icmp", (Protocol((1, 58)), Count("other_icmp"), _verdict(self.firewall.other_icmp)),
                    self.origin("firewall.other_icmp"))  # fmt: skip
@@ -178,6 +179,7 @@ class _Compiler:
 
     def output(self) -> Iterator[Rule]:
         yield from self.must_pass("out")
+        yield from limiter.output_rules(self.policy.ssh, self.door, self.origin("ssh.reserve"))
         yield Rule("out.answered", (ANSWERED, Accept()))
         # Replies of sshd pass whatever conntrack knows: after the first load it knows nothing of open sessions.
         replies = (self.door.port("sport"), Flags(("syn", "ack"), ("syn",), absent=True), Accept())
@@ -209,6 +211,10 @@ class _Compiler:
         yield Rule(f"{chain}.icmp6", (Icmp(6, ICMP6_MUST), Accept()))
 
     def friends(self, chain: str) -> Iterator[Rule]:
+        """The floor, then who is trusted: on the SSH ports, before everything that could refuse them."""
+        for name, guard, key in limiter.keys(self.policy.ssh.counting):
+            floor = InSet(key, names.floor(key.version, self.policy.ssh.counting), shared=True)
+            yield Rule(f"{chain}.floor{name}", (self.door.port(), *(guard if name == "6x" else ()), floor, Accept()))
         origin = self.origin("ssh.trusted") or self.origin("firewall.allow")
         for version, friend in self.in_policy_set("door"):
             yield Rule(f"{chain}.trusted{version}", (self.door.port(), friend, Accept()), origin)
@@ -226,7 +232,7 @@ class _Compiler:
         inside = dict(self.in_policy_set("from"))
         for version in (4, 6):
             outside = replace(inside[version], absent=True) if version in inside else Version(version)
-            yield Rule(f"ssh.from{version}", (outside, Count("ssh_from"), Drop()), origin)
+            yield Rule(f"ssh.from{version}", (outside, Count("ssh_from"), limiter.refusal(self.policy.ssh)), origin)
 
     def ping_chain(self) -> Iterator[Chain]:
         ping = self.firewall.ping
@@ -307,7 +313,9 @@ class _Compiler:
 
     def state_sets(self) -> Iterator[StateSet]:
         yield from ban_sets(self.policy)
-        yield from limiter.state_sets(self.policy.ssh)
+        for version in (4, 6):
+            yield StateSet(names.floor(version, self.policy.ssh.counting), names.TYPE[version], ("timeout",))
+        yield from limiter.state_sets(self.policy.ssh, self.door)
         yield from self.meters
 
 

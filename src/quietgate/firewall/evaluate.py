@@ -60,6 +60,15 @@ class World(Protocol):
     def token(self, bucket: str) -> bool:
         """Take a token out of a bucket; False if it is empty."""
 
+    def waits(self, name: str, packet: Packet) -> bool:
+        """True if the packet's connection holds one of the places `name`."""
+
+    def place(self, name: str, packet: Packet) -> bool:
+        """Give the packet's connection a place, if it has none; False if none is free. Idempotent."""
+
+    def leave(self, name: str, packet: Packet) -> None:
+        """Take the place of the packet's connection back. Idempotent."""
+
 
 @dataclass(slots=True)
 class Memory:
@@ -70,6 +79,7 @@ class Memory:
     flows: set[tuple[str, Prefix, int, Prefix, int]] = field(default_factory=set)
     full: set[str] = field(default_factory=set)
     empty: set[str] = field(default_factory=set)
+    places: set[tuple[str, frozenset[tuple[Prefix, int]]]] = field(default_factory=set)
 
     def holds(self, name: str, version: int, address: int) -> bool:
         if name in self.nets:
@@ -87,6 +97,23 @@ class Memory:
 
     def token(self, bucket: str) -> bool:
         return bucket not in self.empty
+
+    def waits(self, name: str, packet: Packet) -> bool:
+        return (name, *_ends(packet)) in self.places
+
+    def place(self, name: str, packet: Packet) -> bool:
+        if name in self.full and not self.waits(name, packet):
+            return False
+        self.places.add((name, *_ends(packet)))
+        return True
+
+    def leave(self, name: str, packet: Packet) -> None:
+        self.places.discard((name, *_ends(packet)))
+
+
+def _ends(packet: Packet) -> tuple[frozenset[tuple[Prefix, int]]]:
+    """A connection, whichever way the packet goes."""
+    return (frozenset(((packet.src, packet.sport), (packet.dst, packet.dport))),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +204,8 @@ class _Run:
                     self.logged.append(prefix)
                 case r.Mark(clear, bits):
                     self.mark = (self.mark & ~clear) | bits
+                case r.Leave(name):
+                    self.world.leave(name, self.packet)
                 case r.Accept():
                     return self._end("accept", rule)
                 case r.Drop():
@@ -244,6 +273,12 @@ class _Run:
                 return self.world.token(rule.id) is not over
             case r.Bucket(name):
                 return self.world.token(name)
+            case r.Waits(name):
+                return p.expires is not None and self.world.waits(name, p)
+            case r.Place(name):
+                return p.expires is not None and self.world.place(name, p)
+            case r.Shorten():
+                return p.expires is not None
             case r.Take(key, name, once, update, over):
                 return self._take(key, name, once=once, update=update, over=over is not None)
             case _:

@@ -16,11 +16,19 @@ Four holes, each closed here and each with a test that fails without its rule (d
   does not call proven, or that would reach the listener itself, is dropped.
 
 Two packets on two CPUs: `add` with a bucket of one token for each element lets only the first have the slot.
+
+Known sources have a token bucket of their own instead of slots. It is asked at the third packet too: asked at the SYN,
+forged ones would empty it.
+
+Places. Two hundred bots, each within its limit, still fill sshd's MaxStartups. So strangers' connections that have not
+logged in share a set of places, keyed by conntrack's id and smaller than MaxStartups' first number; a proven handshake
+takes one, and gets a reset where none is free. sshd's own FIN or RST gives it back, as its process ends then; a
+client's RST only shortens it, since sshd takes a moment to notice; LoginGraceTime ends it at the latest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from quietgate.errors import Origin
@@ -38,19 +46,23 @@ from quietgate.firewall.rules import (
     Goto,
     InSet,
     Key,
+    Leave,
     Mark,
     Marked,
     Original,
     Part,
+    Place,
     Port,
     Reject,
     Rule,
+    Shorten,
     Socket,
     State,
     StateSet,
     Take,
     Tuple4,
     Version,
+    Waits,
     Within,
 )
 from quietgate.firewall.rules import Log as LogTo
@@ -62,6 +74,7 @@ SYN = Flags(("fin", "syn", "rst", "ack"), ("syn",))
 RST = Flags(("rst",), ("rst",))
 # A bare ACK, or one with data: neither opens nor closes.
 ACK = Flags(("fin", "syn", "rst", "ack"), ("ack",))
+CLOSES = Flags(("fin", "rst"), (), absent=True)
 # Longer than every closing state of conntrack (120 s), shorter than an open connection (5 days; 300 s while data is
 # unacknowledged): include/net/netfilter/nf_conntrack_tcp.h and nf_conntrack_proto_tcp.c, defaults.
 CLOSING = 125
@@ -70,19 +83,48 @@ SAID_FOR = 60
 LIVE_SIZE = 65536
 LIVE_FOR = 5 * 86400  # conntrack's own timeout of an established connection
 WIDE_LENGTH = 48  # what a customer or a host gets at most (RFC 6177)
+NOTICED = 2  # seconds that sshd may take to notice a client's reset: measured under 1 with 200 bots on two cores
+SWEEP = 200  # milliseconds after which a place that was given back is free: until then the kernel still counts it
 PROVEN = "(proven) "  # follows the prefix where a whole handshake was seen: only such lines are evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the limiter must know of sshd: its ports, and whether a listener is bound to one address."""
+    """What the limiter must know of sshd: its ports, whether a listener is bound to one address, and its MaxStartups.
+
+    `begin` is the first number of MaxStartups, where sshd begins to drop at random; `grace` the seconds that a
+    connection may take to log in (0: as long as it likes). Defaults are sshd's (sshd_config(5)).
+    """
 
     ports: tuple[int, ...]
     bound: bool
+    begin: int = 10
+    grace: int = 120
 
     def port(self, side: str = "dport") -> Port:
         """Matches the SSH ports."""
         return Port(side, tuple(Ports(p, p) for p in self.ports), 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many strangers may be logging in at once, and the set that holds them."""
+
+    count: int
+    grace: int
+
+    @classmethod
+    def of(cls, ssh: Ssh, door: Door) -> Places | None:
+        """None where nothing is reserved. At least one place is left to strangers."""
+        if ssh.reserve == 0:
+            return None
+        # sshd itself varies LoginGraceTime by up to four seconds (sshd-session.c); a day stands for "no limit"
+        return cls(max(1, door.begin * (100 - ssh.reserve) // 100), door.grace + 5 if door.grace else 86400)
+
+    @property
+    def set(self) -> str:
+        """Its name in the kernel."""
+        return names.waiting(self.count, self.grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,64 +151,129 @@ def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
 def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
     """The SSH part of the input chain, from over-limit connections to unknown packets, without the established rule."""
     at = door.port()
-    if ssh.limit is not None:
+    end = refusal(ssh)
+    places = Places.of(ssh, door)
+    if places is not None:
+        yield Rule("ssh.gone", (at, Original(), RST, Waits(places.set), Shorten(places.set, NOTICED)), origin)
+    if _counts(ssh):
         aborted = (at, Original(), Marked(marks.pending | marks.over), RST)
         yield Rule("ssh.abort", (*aborted, Accept()), origin)  # frees sshd's half-open socket
     if door.bound:
         # A cookie for a tuple of `ssh.live` would pass there, uncounted, once its session is over: none is handed out.
         for version in (4, 6):
-            yield Rule(f"ssh.reused{version}", (at, SYN, Tuple4(version, names.live(version)), Count("ssh_again"), Drop()), origin)
+            yield Rule(f"ssh.reused{version}", (at, SYN, Tuple4(version, names.live(version)), Count("ssh_again"), end), origin)
     yield Rule("ssh.syn", (at, SYN, Goto("ssh_syn")), origin)
-    if ssh.limit is not None:
-        yield Rule("ssh.over", (at, Original(), Marked(marks.over), Drop()), origin)
+    if _counts(ssh):
+        if not ssh.observe:
+            yield Rule("ssh.over", (at, Original(), Marked(marks.over), Drop()), origin)
         yield Rule("ssh.count", (at, Original(), Marked(marks.pending), Assured(), Goto("ssh_count")), origin)
-        yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), Drop()), origin)
+        yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), end), origin)
     # An ACK that would reach the listener opens a connection out of a cookie, a second time or without a slot.
     if door.bound:
         # Established only: the time left of an entry that this packet makes is not set yet, and reads as none.
         closing = (State(("established",)), Original(), Expires(CLOSING, longer=False))
-        yield Rule("ssh.stray", (at, *closing, ACK, Count("ssh_unproven"), Drop()), origin)
+        yield Rule("ssh.stray", (at, *closing, ACK, Count("ssh_unproven"), end), origin)
     else:
-        yield Rule("ssh.stray", (at, Socket(wildcard=True), Count("ssh_unproven"), Drop()), origin)
+        yield Rule("ssh.stray", (at, Socket(wildcard=True), Count("ssh_unproven"), end), origin)
 
 
-def unknown_rules(door: Door, origin: Origin | None) -> Iterator[Rule]:
+def unknown_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
     """Packets to SSH that conntrack does not know: sessions older than the table live on, everything else goes."""
     at = door.port()
     for version in (4, 6):
         yield Rule(f"ssh.live{version}", (at, Tuple4(version, names.live(version)), Accept()), origin)
     if not door.bound:  # a listener bound to one address looks like a session to `socket wildcard`
         yield Rule("ssh.socket", (at, Socket(wildcard=False), Accept()), origin)
-    yield Rule("ssh.unknown", (at, Count("ssh_unknown"), Drop()), origin)
+    yield Rule("ssh.unknown", (at, Count("ssh_unknown"), refusal(ssh)), origin)
 
 
-def chains(ssh: Ssh, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
+def chains(ssh: Ssh, door: Door, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
     """The chains behind `ssh.syn` and `ssh.count`. `from_rules` decide who may reach SSH at all."""
-    if ssh.limit is None:
+    if not _counts(ssh):
         yield Chain("ssh_syn", (*from_rules, Rule("ssh.open", (Count("ssh_new"), Accept()), origin)))
         return
+    places = Places.of(ssh, door)
     yield Chain("ssh_syn", (*from_rules, *_gate(ssh, origin)))
-    yield Chain("ssh_count", (Rule("ssh.proven", (Mark(clear=marks.pending, set=0),), origin), *_by_key(ssh, "count", origin)))
+    yield Chain("ssh_count", tuple(_proven(ssh, places, marks, origin)))
+    if places is not None:
+        yield Chain("ssh_place", tuple(_strangers(ssh, origin)))
     for name, _, key in keys(ssh.counting):
-        yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
-        yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
+        if ssh.known is not None:
+            yield Chain(f"ssh_known{name}", tuple(_known(ssh, name, key, origin)))
+        if ssh.limit is not None:
+            yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
+            yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
     pending = Mark(clear=marks.over, set=marks.pending)
     yield Chain("ssh_open", (Rule("ssh.pending", (pending, Count("ssh_new"), Accept()), origin),))
-    yield Chain("ssh_full", tuple(_full(ssh, origin)))
-    yield Chain(
-        "ssh_refuse",
-        (
-            Rule("ssh.mark", (Mark(clear=0, set=marks.over), Count("ssh_refused")), origin),
-            *_say(ssh, "proven", PROVEN, origin),
-            Rule("ssh.reset", (Reject(reset=True),), origin),
-        ),
-    )
+    if ssh.limit is not None:
+        yield Chain("ssh_full", tuple(_full(ssh, marks, origin)))
+    yield Chain("ssh_refuse", tuple(_refuse(ssh, places, marks, origin)))
+
+
+def refusal(ssh: Ssh) -> Accept | Drop:
+    """What becomes of a packet that the SSH rules refuse: observed, it passes."""
+    return Accept() if ssh.observe else Drop()
+
+
+def _counts(ssh: Ssh) -> bool:
+    """True if proven handshakes are counted at all."""
+    return ssh.limit is not None or ssh.reserve > 0
 
 
 def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     # The stack answers a SYN on a live connection by itself (RFC 5961 4); marking it would count the session again.
     yield Rule("ssh.again", (Expires(CLOSING, longer=True), Socket(wildcard=False), Count("ssh_again"), Accept()), origin)
+    if ssh.limit is None:
+        yield Rule("ssh.unlimited", (Goto("ssh_open"),), origin)
+        return
+    yield from _if_known(ssh, "hello", lambda _: "ssh_open", origin)
     yield from _by_key(ssh, "gate", origin)
+
+
+def _proven(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+    yield Rule("ssh.proven", (Mark(clear=marks.pending, set=0),), origin)
+    yield from _if_known(ssh, "known", lambda name: f"ssh_known{name}", origin)
+    if places is None:
+        yield from _strangers(ssh, origin)
+    else:
+        yield Rule("ssh.place", (Place(places.set), Goto("ssh_place")), origin)
+        yield Rule("ssh.noplace", (Count("ssh_reserved"), Goto("ssh_refuse")), origin)
+
+
+def _strangers(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
+    if ssh.limit is None:
+        yield Rule("ssh.counted", (Count("ssh_counted"), Accept()), origin)
+    else:
+        yield from _by_key(ssh, "count", origin)
+
+
+def _if_known(ssh: Ssh, what: str, chain: Callable[[str], str], origin: Origin | None) -> Iterator[Rule]:
+    if ssh.known is None:
+        return
+    for name, guard, key in keys(ssh.counting):
+        known = InSet(key, names.known(key.version, ssh.counting), shared=True)
+        yield Rule(f"ssh.{what}{name}", (*(guard if name == "6x" else ()), known, Goto(chain(name))), origin)
+
+
+def _known(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rule]:
+    if ssh.known_limit is not None and ssh.limit is not None:  # where strangers are not limited, nobody is
+        bucket = Within(ssh.known_limit.count, ssh.known_limit.window, ssh.known_limit.count, over=True)
+        over = Take(key, names.known_rate(key.version, ssh.known_limit, ssh.counting), update=True, over=bucket)
+        yield Rule(f"ssh.known{name}.over", (over, Count("ssh_known_over"), Goto("ssh_refuse")), origin)
+    yield Rule(f"ssh.known{name}.in", (Count("ssh_known"), Accept()), origin)
+
+
+def _refuse(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+    if ssh.observe:
+        yield Rule("ssh.mark", (Count("ssh_refused"),), origin)
+        yield from _say(ssh, "proven", PROVEN, origin)
+        yield Rule("ssh.reset", (Accept(),), origin)
+        return
+    if places is not None:
+        yield Rule("ssh.leave", (Leave(places.set),), origin)
+    yield Rule("ssh.mark", (Mark(clear=0, set=marks.over), Count("ssh_refused")), origin)
+    yield from _say(ssh, "proven", PROVEN, origin)
+    yield Rule("ssh.reset", (Reject(reset=True),), origin)
 
 
 def _look(ssh: Ssh, key: Key, name: str, origin: Origin | None) -> Iterator[Rule]:
@@ -200,7 +307,7 @@ def _count(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rul
     yield Rule(f"ssh.refuse{name}", (Goto("ssh_refuse"),), origin)
 
 
-def _full(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
+def _full(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
     if ssh.strict:
         for name, guard, key in keys(ssh.counting):
             for index, slot in enumerate(_slots(ssh, key.version), 1):
@@ -208,7 +315,16 @@ def _full(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
                 yield Rule(f"ssh.strict{name}.{index}", (*guard, Take(key, slot.name, once=True, update=True)), origin)
     yield Rule("ssh.limited", (Count("ssh_limited"),), origin)
     yield from _say(ssh, "limited", "", origin)
-    yield Rule("ssh.drop", (Drop(),), origin)
+    if ssh.observe:  # what would have been dropped takes no slot either
+        yield Rule("ssh.passed", (Mark(clear=marks.pending | marks.over, set=0),), origin)
+    yield Rule("ssh.drop", (refusal(ssh),), origin)
+
+
+def output_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """A place is free again when sshd closes: its process ends then."""
+    places = Places.of(ssh, door)
+    if places is not None:
+        yield Rule("out.place", (door.port("sport"), CLOSES, Leave(places.set)), origin)
 
 
 def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rule]:
@@ -224,16 +340,24 @@ def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rul
         yield Rule(f"ssh.log.{what}{name}", (*guard, Take(key, said, once=True), Bucket(names.log_bucket(ssh.log.rate)), *lines), origin)
 
 
-def state_sets(ssh: Ssh) -> Iterator[StateSet]:
+def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
     """The shared sets that the rules above use."""
+    places = Places.of(ssh, door)
+    if places is not None:
+        yield StateSet(places.set, "typeof ct id", ("dynamic", "timeout"), places.count, places.grace, gc=SWEEP)
     for version in (4, 6):
         tuple4 = f"{names.TYPE[version]} . inet_service . {names.TYPE[version]} . inet_service"
         yield StateSet(names.live(version), tuple4, ("timeout",), LIVE_SIZE, LIVE_FOR)
+        if ssh.known is not None:
+            yield StateSet(names.known(version, ssh.counting), names.TYPE[version], ("timeout",))
+            if ssh.known_limit is not None and ssh.limit is not None:
+                name = names.known_rate(version, ssh.known_limit, ssh.counting)
+                yield StateSet(name, names.TYPE[version], ("dynamic", "timeout"), ssh.slots, ssh.known_limit.window)
         if ssh.limit is not None:
             yield from _slots(ssh, version)
-            if ssh.log.rate is not None and ssh.log.to:
-                said = names.said(version, ssh.counting)
-                yield StateSet(said, names.TYPE[version], ("dynamic", "timeout"), SAID_SIZE, SAID_FOR)
+        if _counts(ssh) and ssh.log.rate is not None and ssh.log.to:
+            said = names.said(version, ssh.counting)
+            yield StateSet(said, names.TYPE[version], ("dynamic", "timeout"), SAID_SIZE, SAID_FOR)
     if ssh.limit is not None and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
         # An idle bucket is full again after one window, so it may be forgotten then.
         yield StateSet(names.wide(ssh.wide6, ssh.slots), names.TYPE[6], ("dynamic", "timeout"), ssh.slots, ssh.wide6.window)
@@ -241,7 +365,7 @@ def state_sets(ssh: Ssh) -> Iterator[StateSet]:
 
 def buckets(ssh: Ssh) -> Iterator[tuple[str, Within]]:
     """The shared token buckets: one for all log lines, whatever chain writes them."""
-    if ssh.limit is not None and ssh.log.rate is not None:
+    if _counts(ssh) and ssh.log.rate is not None:
         rate = ssh.log.rate
         yield names.log_bucket(rate), Within(rate.count, rate.window, rate.count)
 
@@ -260,6 +384,9 @@ COUNTERS = {
     "ssh_limited": "SYNs to SSH dropped by the limit",
     "ssh_refused": "connections to SSH reset by the limit after their handshake",
     "ssh_wide": "of these, by the limit of an IPv6 /48",
+    "ssh_reserved": "of these, since the strangers' places in sshd were taken",
+    "ssh_known": "connections to SSH of known sources",
+    "ssh_known_over": "connections of known sources reset by their own limit",
     "ssh_overflow": "connections to SSH let through because the slot sets were full",
     "ssh_again": "SYNs on a live SSH session, not counted",
     "ssh_unproven": "ACKs to SSH without a proven handshake, dropped",

@@ -38,6 +38,26 @@ def said(version: int, counting: Counting) -> str:
     return f"said{version}_{_source(version, counting)}"
 
 
+def known(version: int, counting: Counting) -> str:
+    """Sources with a successful login: a plain hash set, each for as long as it counts as known."""
+    return f"known{version}_{_source(version, counting)}"
+
+
+def known_rate(version: int, limit: Rate, counting: Counting) -> str:
+    """The token buckets of known sources."""
+    return f"knownrate{version}_{limit.count}_{format_duration(limit.window)}_{_source(version, counting)}"
+
+
+def waiting(places: int, grace: int) -> str:
+    """The strangers' connections that have not logged in yet, by conntrack's id: both IP versions share the places."""
+    return f"waiting_{places}_{grace}"
+
+
+def floor(version: int, counting: Counting) -> str:
+    """Addresses of live administrators, open on SSH whatever else is decided."""
+    return f"floor{version}_{_source(version, counting)}"
+
+
 def live(version: int) -> str:
     """The connections to sshd that were open at the last load, of which conntrack may know nothing."""
     return f"live{version}"

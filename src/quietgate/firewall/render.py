@@ -11,6 +11,7 @@ are always accept: what drops belongs to a generation, so that the switch can ta
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ TRIAL_SET = r.StateSet(names.TRIAL, "nf_proto", ("timeout",))
 _FAMILY = {4: "ip", 6: "ip6"}
 _PROTOCOL = {6: "tcp", 17: "udp"}
 _ICMP = {4: "icmp", 6: "icmpv6"}
+_DECLARED = re.compile(r"^\t(chain|set|counter|limit) (\S+) \{", re.MULTILINE)
 _UNIT_WORDS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 
 
@@ -52,10 +54,52 @@ def render(confirmed: Generation | None, candidate: Generation | None = None, st
     lines += _indent(_shared(generations))
     for generation in generations:
         lines += _indent(_generation(generation))
-    lines += _indent(_base_chains(confirmed, candidate))
+    for hook in r.Hook:
+        lines += [f"\tchain {hook} {{", f"\t\t{_head(hook)}"]
+        lines += [f"\t\t{rule}" for rule in _entry(hook, _number(confirmed), _number(candidate))]
+        lines.append("\t}")
     lines.append("}")
     lines += removals(stale or Stale())
     return "\n".join(lines) + "\n"
+
+
+def arm(confirmed: int | None, candidate: Generation, seconds: int) -> str:
+    """One transaction that puts a candidate beside the confirmed generation, which stays as it is, and arms it.
+
+    Shared sets and counters are only added to. When the elements of `trial` expire, the confirmed generation decides
+    again, and with None nothing does.
+    """
+    table = f"{names.FAMILY} {names.TABLE}"
+    lines = [f"table {table} {{", *_indent(_shared([candidate])), *_indent(_generation(candidate))]
+    lines += [f"\tchain {hook} {{ {_head(hook)}; }}" for hook in r.Hook]
+    lines += ["}", *_entries(confirmed, candidate.number)]
+    lines.append(f"add element {table} {names.TRIAL} {{ ipv4 timeout {seconds}s, ipv6 timeout {seconds}s }}")
+    return "\n".join(lines) + "\n"
+
+
+def confirm(number: int, stale: Stale) -> str:
+    """One transaction that makes the candidate the confirmed generation; it fails when its trial has ended."""
+    return f"delete element {names.FAMILY} {names.TABLE} {names.TRIAL} {{ ipv4, ipv6 }}\n" + settle(number, stale)
+
+
+def settle(number: int, stale: Stale) -> str:
+    """One transaction after which generation `number` alone decides, and what is stale is gone."""
+    table = f"{names.FAMILY} {names.TABLE}"
+    lines = [*_entries(number, None), f"flush set {table} {names.TRIAL}", *(f"flush chain {table} {c}" for c in stale.chains)]
+    return "\n".join([*lines, *removals(stale)]) + "\n"
+
+
+def declared_in(text: str) -> Stale:
+    """Every chain, set, counter and limit that a text of `render` names."""
+    found: dict[str, list[str]] = {"chain": [], "set": [], "counter": [], "limit": []}
+    for kind, name in _DECLARED.findall(text):
+        found[kind].append(name)
+    return Stale(*(tuple(found[k]) for k in ("chain", "set", "counter", "limit")))
+
+
+def renumbered(text: str, old: int, new: int) -> str:
+    """A text of `render` as generation `new`."""
+    return re.sub(rf"(?<=[ @]){names.of_generation(old, '')}(?=[a-z])", names.of_generation(new, ""), text)
 
 
 def sets_only(generation: Generation) -> str:
@@ -112,11 +156,13 @@ def _shared(generations: list[Generation]) -> Iterator[str]:
 
 
 def _state_set(s: r.StateSet) -> str:
-    parts = [f"type {s.type}", f"flags {','.join(s.flags)}"]
+    parts = [s.type if s.type.startswith("typeof ") else f"type {s.type}", f"flags {','.join(s.flags)}"]
     if s.timeout is not None:
         parts.append(f"timeout {s.timeout}s")
     if s.size is not None:
         parts.append(f"size {s.size}")
+    if s.gc is not None:
+        parts.append(f"gc-interval {s.gc}ms")
     return f"set {s.name} {{ {'; '.join(parts)}; }}"
 
 
@@ -141,20 +187,32 @@ def _ranges(s: r.PolicySet) -> Iterator[str]:
         yield first if low == high else f"{first}-{last}"
 
 
-def _base_chains(confirmed: Generation | None, candidate: Generation | None) -> Iterator[str]:
+def _number(generation: Generation | None) -> int | None:
+    return None if generation is None else generation.number
+
+
+def _head(hook: r.Hook) -> str:
+    return f"type filter hook {hook} priority {r.PRIORITY[hook]}; policy accept;"
+
+
+def _entry(hook: r.Hook, confirmed: int | None, candidate: int | None) -> Iterator[str]:
+    """The rules of a base chain: loopback, the switch, the confirmed generation."""
+    if hook is not r.Hook.FORWARD:
+        way = "oifname" if hook is r.Hook.OUTPUT else "iifname"
+        yield f'{way} "lo" accept comment "{names.COMMENT}{hook}.loopback"'
+    if candidate is not None:
+        entry = names.of_generation(candidate, r.ENTRY[hook])
+        yield f'meta nfproto @{names.TRIAL} goto {entry} comment "{names.COMMENT}{hook}.trial"'
+    if confirmed is not None:
+        entry = names.of_generation(confirmed, r.ENTRY[hook])
+        yield f'goto {entry} comment "{names.COMMENT}{hook}.confirmed"'
+
+
+def _entries(confirmed: int | None, candidate: int | None) -> Iterator[str]:
+    table = f"{names.FAMILY} {names.TABLE}"
     for hook in r.Hook:
-        yield f"chain {hook} {{"
-        yield f"\ttype filter hook {hook} priority {r.PRIORITY[hook]}; policy accept;"
-        if hook is not r.Hook.FORWARD:
-            way = "oifname" if hook is r.Hook.OUTPUT else "iifname"
-            yield f'\t{way} "lo" accept comment "{names.COMMENT}{hook}.loopback"'
-        if candidate is not None:
-            entry = names.of_generation(candidate.number, r.ENTRY[hook])
-            yield f'\tmeta nfproto @{names.TRIAL} goto {entry} comment "{names.COMMENT}{hook}.trial"'
-        if confirmed is not None:
-            entry = names.of_generation(confirmed.number, r.ENTRY[hook])
-            yield f'\tgoto {entry} comment "{names.COMMENT}{hook}.confirmed"'
-        yield "}"
+        yield f"flush chain {table} {hook}"
+        yield from (f"add rule {table} {hook} {rule}" for rule in _entry(hook, confirmed, candidate))
 
 
 def rule_text(rule: r.Rule, number: int) -> str:
@@ -183,7 +241,7 @@ def part_text(part: r.Part, number: int) -> str:
             ip = _FAMILY[version]
             return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport @{name}"
         case r.Flags(mask, value, absent):
-            return f"tcp flags & ({' | '.join(mask)}) {'!=' if absent else '=='} {' | '.join(value)}"
+            return f"tcp flags & ({' | '.join(mask)}) {'!=' if absent else '=='} {' | '.join(value) or '0x0'}"
         case r.State(states):
             return f"ct state {','.join(states)}"
         case r.Assured():
@@ -208,6 +266,14 @@ def part_text(part: r.Part, number: int) -> str:
             # 1/week, burst 1: one token for as long as the element lives (a day at most).
             own = " limit rate 1/week burst 1 packets" if once else f" limit {_rate(over)}" if over else ""
             return f"{'update' if update else 'add'} @{name} {{ {_key(key)}{own} }}"
+        case r.Waits(name):
+            return f"ct id @{name}"
+        case r.Place(name):
+            return f"add @{name} {{ ct id }}"
+        case r.Shorten(name, seconds):
+            return f"update @{name} {{ ct id timeout {seconds}s }}"
+        case r.Leave(name):
+            return f"delete @{name} {{ ct id }}"
         case r.Count(name):
             return f'counter name "{name}"'
         case r.Log(prefix, group):

@@ -103,7 +103,7 @@ class Tuple4:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """Matches TCP flags: those of `mask` must be exactly `value` (`absent`: must not)."""
+    """Matches TCP flags: those of `mask` must be exactly `value` (`absent`: must not). No `value` is none of them."""
 
     mask: tuple[str, ...]
     value: tuple[str, ...]
@@ -196,6 +196,35 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """Matches a connection that holds a place in a set of places (keyed by conntrack's id)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Take a place for this connection: matches when it has one now; a full set does not match."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shorten:
+    """Let this connection's place end in `seconds`; it must hold one (`Waits` asked before)."""
+
+    name: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Give this connection's place back, if it has one; always goes on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Add one to a named counter."""
 
@@ -251,9 +280,9 @@ class Jump:
 
 Match: TypeAlias = (
     Version | Interface | Protocol | Port | Address | InSet | Tuple4 | Flags | State | Assured | Original | Expires
-    | Marked | Icmp | Socket | ToLocal | Within | Bucket | Take
+    | Marked | Icmp | Socket | ToLocal | Within | Bucket | Take | Waits | Place | Shorten
 )  # fmt: skip
-Statement: TypeAlias = Count | Log | Mark
+Statement: TypeAlias = Count | Log | Mark | Leave
 Verdict: TypeAlias = Accept | Drop | Reject | Goto | Jump
 Part: TypeAlias = Match | Statement | Verdict
 
@@ -277,13 +306,17 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class StateSet:
-    """A set that outlives generations. Its definition is part of its name, so it is never redefined."""
+    """A set that outlives generations. Its definition is part of its name, so it is never redefined.
+
+    `gc` is how often, in milliseconds, the kernel makes room for what has ended (None: its own choice, a second).
+    """
 
     name: str
     type: str
     flags: tuple[str, ...]
     size: int | None = None
     timeout: int | None = None
+    gc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

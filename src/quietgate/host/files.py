@@ -47,6 +47,15 @@ def read_policy(path: Path, *, installed: bool) -> tuple[File, list[Problem]]:
     return File(str(path), content), problems
 
 
+def machine_id(path: Path) -> str:
+    """This machine's identity, "" where it has none yet (golden images, chroots)."""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+    return "" if text == "uninitialized" else text
+
+
 def write_durably(path: Path, content: str, mode: int = 0o600) -> None:
     """Write so that after a crash the old file or the new one is there, whole. Raises StateError."""
     fresh = path.with_name(path.name + ".new")

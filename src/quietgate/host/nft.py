@@ -64,8 +64,11 @@ class Nft:
     def living(self) -> Living | None:
         """Names in our table; None if there is no table."""
         text = self.structure()
-        if text is None:
-            return None
+        return None if text is None else self.living_of(text)
+
+    @staticmethod
+    def living_of(text: str) -> Living:
+        """The names in a text of `structure`."""
         found: dict[str, set[str]] = {"chain": set(), "set": set(), "counter": set(), "limit": set()}
         for kind, name in _NAMED.findall(text):
             found[kind].add(name)
@@ -98,6 +101,22 @@ class Nft:
             raise
         found = (item.get("counter") for item in json.loads(raw)["nftables"])
         return {c["name"]: c["packets"] for c in found if c and c.get("table") == names.TABLE}
+
+    def elements(self, name: str) -> list[str]:
+        """Addresses in one of our small sets, as text; empty if there is no such set. Never ask it of a large one."""
+        try:
+            raw = self._run(["-j", "list", "set", names.FAMILY, names.TABLE, name])
+        except NftError as error:
+            if "No such file or directory" in error.message:
+                return []
+            raise
+        found = []
+        for item in json.loads(raw)["nftables"]:
+            for one in item.get("set", {}).get("elem", ()):
+                value = one.get("elem", {}).get("val") if isinstance(one, dict) else one
+                if isinstance(value, str):
+                    found.append(value)
+        return found
 
     def down(self) -> bool:
         """Delete our table and nothing else; False if there was none. Idempotent."""

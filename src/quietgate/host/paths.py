@@ -38,6 +38,16 @@ class Paths:
         return self.state / "generations"
 
     @property
+    def proposed(self) -> Path:
+        """The policy as `init` wrote it."""
+        return self.state / "proposed.toml"
+
+    @property
+    def machine_id(self) -> Path:
+        """What tells this machine from its clones (machine-id(5))."""
+        return self.root / "etc/machine-id"
+
+    @property
     def run(self) -> Path:
         """Lock and switches; gone after a reboot."""
         return self.root / "run/quietgate"

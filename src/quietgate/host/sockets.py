@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from quietgate.net import Prefix, parse_address
+from quietgate.errors import NotPermitted
+from quietgate.net import MAPPED, Prefix, parse_address
 from quietgate.values import Flow, Listener
 
-SOCK_DIAG_BY_FAMILY = 20
+SOCK_DIAG_BY_FAMILY, SOCK_DESTROY = 20, 21
+NO_COOKIE = (1 << 64) - 1  # INET_DIAG_NOCOOKIE in both halves
 NETLINK_SOCK_DIAG = 4
-NLM_F_REQUEST, NLM_F_DUMP = 1, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-ESTABLISHED, LISTEN = 1, 10
+ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 RTM_GETADDR = 22
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 
@@ -22,18 +26,58 @@ IFA_ADDRESS, IFA_LOCAL = 1, 2
 def listeners() -> list[Listener]:
     """Every listening TCP socket."""
     found = []
-    for version, _state, sport, _dport, src, _dst, inode in _sockets(1 << LISTEN):
-        found.append(Listener(version, sport, not any(src[: 4 if version == 4 else 16]), inode))
+    for version, sport, _dport, src, _dst, inode, _cookie in _sockets(1 << LISTEN):
+        found.append(Listener(version, sport, not any(src[: 4 if version == 4 else 16]), inode, _address(version, src)))
+    return found
+
+
+def udp_listeners() -> list[Listener]:
+    """Every UDP socket that is not connected to one peer."""
+    found = []
+    for version, sport, dport, src, _dst, inode, _cookie in _sockets(1 << CLOSE, socket.IPPROTO_UDP):
+        if dport == 0:
+            found.append(Listener(version, sport, not any(src[: 4 if version == 4 else 16]), inode, _address(version, src)))
     return found
 
 
 def flows(ports: frozenset[int]) -> list[Flow]:
     """Every established TCP connection to one of these local ports, IPv4-mapped ones as IPv4."""
     found = []
-    for version, _state, sport, dport, src, dst, _inode in _sockets(1 << ESTABLISHED):
+    for version, sport, dport, src, dst, inode, cookie in _sockets(1 << ESTABLISHED):
         if sport in ports:
-            found.append(Flow(_address(version, dst), dport, _address(version, src), sport))
+            found.append(Flow(_address(version, dst), dport, _address(version, src), sport, inode, cookie))
     return found
+
+
+def destroy(flow: Flow) -> bool:
+    """End one TCP connection at once, for both sides (sock_diag's SOCK_DESTROY). False if it was gone already.
+
+    Raises NotPermitted without CAP_NET_ADMIN. Reaches sockets of this network namespace only.
+    """
+    for family in (socket.AF_INET, socket.AF_INET6):  # a dual-stack socket holds its IPv4 peer as ::ffff:a.b.c.d
+        if family == socket.AF_INET and flow.peer.version == 6:
+            continue
+        ends = (_raw(flow.local, family), _raw(flow.peer, family))
+        body = struct.pack("<BBBBI", family, socket.IPPROTO_TCP, 0, 0, 1 << ESTABLISHED) + struct.pack(
+            ">HH", flow.local_port, flow.peer_port
+        )
+        body += ends[0] + ends[1] + struct.pack("<IQ", 0, flow.cookie or NO_COOKIE)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
+            s.bind((0, 0))
+            s.send(struct.pack("<IHHII", 16 + len(body), SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + body)
+            reply = s.recv(1 << 16)
+        code = -struct.unpack_from("<i", reply, 16)[0] if len(reply) >= 20 else errno.EIO
+        if code == 0:
+            return True
+        if code in (errno.EPERM, errno.EACCES):
+            raise NotPermitted("the kernel does not let this user end connections", "run this as root, with sudo")
+    return False
+
+
+def _raw(address: Prefix, family: int) -> bytes:
+    if family == socket.AF_INET:
+        return address.value.to_bytes(4, "big") + bytes(12)
+    return (address.value | MAPPED if address.version == 4 else address.value).to_bytes(16, "big")
 
 
 def own_addresses() -> list[Prefix]:
@@ -52,38 +96,41 @@ def own_addresses() -> list[Prefix]:
     return found
 
 
-def process_of(inodes: frozenset[int], command: str) -> frozenset[int]:
-    """Those of these socket inodes that a process named `command` holds (reads /proc; needs root for all)."""
+def holders(inodes: frozenset[int], command: str = "") -> dict[int, frozenset[int]]:
+    """Process -> which of these socket inodes it holds; only root's processes named `command`, if given.
+
+    Reads /proc; needs root for all.
+    """
     wanted = {f"socket:[{i}]": i for i in inodes}
-    found = set()
+    found: dict[int, frozenset[int]] = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         try:
-            if (process / "comm").read_text().strip() != command:
+            if command and (process.stat().st_uid != 0 or (process / "comm").read_text().strip() != command):
                 continue
-            for descriptor in (process / "fd").iterdir():
-                target = str(descriptor.readlink())
-                if target in wanted:
-                    found.add(wanted[target])
+            held = {wanted[t] for d in (process / "fd").iterdir() if (t := os.readlink(d)) in wanted}
         except OSError:
             continue  # it ended meanwhile, or is not ours to see
-    return frozenset(found)
+        if held:
+            found[int(process.name)] = frozenset(held)
+    return found
 
 
-def _sockets(states: int) -> Iterator[tuple[int, int, int, int, bytes, bytes, int]]:
+def _sockets(states: int, protocol: int = socket.IPPROTO_TCP) -> Iterator[tuple[int, int, int, bytes, bytes, int, int]]:
+    """IP version, local and peer port, local and peer address, inode and cookie of each socket in these states."""
     for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
             s.bind((0, 0))
             # struct inet_diag_req_v2: family, protocol, ext, pad, states, then an empty socket id
-            body = struct.pack("<BBBBI", family, socket.IPPROTO_TCP, 0, 0, states) + bytes(48)
+            body = struct.pack("<BBBBI", family, protocol, 0, 0, states) + bytes(48)
             s.send(struct.pack("<IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + body)
             for kind, reply in _dump(s):
                 if kind == SOCK_DIAG_BY_FAMILY and len(reply) >= 72:
-                    _, state = struct.unpack_from("<BB", reply)
                     sport, dport = struct.unpack_from(">HH", reply, 4)
+                    cookie = struct.unpack_from("<Q", reply, 44)[0]
                     inode = struct.unpack_from("<I", reply, 68)[0]
-                    yield version, state, sport, dport, reply[8:24], reply[24:40], inode
+                    yield version, sport, dport, reply[8:24], reply[24:40], inode, cookie
 
 
 def _address(version: int, raw: bytes) -> Prefix:

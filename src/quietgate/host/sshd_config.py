@@ -1,24 +1,77 @@
-"""Which ports sshd uses: what listens now, and what its configuration says."""
+"""What sshd is here: the daemons that run, the ports they listen on, and what their configuration says.
+
+Three witnesses, joined, since none is enough: sockets that an sshd or systemd holds now; the configuration of each
+running daemon, and of the one that a boot would start; ssh.socket. Before the first boot has made host keys, or
+without /run/sshd, `sshd -T` refuses to answer: then the files are read here (sshd_config(5), a small part of it).
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
 
 from quietgate.host import sockets
+from quietgate.values import Listener
 
 DEFAULT_PORT = 22
+DEFAULT_CONFIG = "/etc/ssh/sshd_config"
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
+# sshd writes its state into its title (sshd.c): "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"
+_TITLE = re.compile(r"(?:sshd: )?(\S*sshd)(.*?)(?: \[listener\](?: (\d+) of (\d+)-(\d+) startups)?)?\Z", re.DOTALL)
+_LISTEN = re.compile(r"Listen=(?:\[?[0-9a-fA-F.:*]*\]?:)?(\d{1,5}) \(Stream\)")
+_ADDRESS = re.compile(r"(?:\[[^\]]*\]|[^\s:\[\]]+):(\d{1,5})\Z")
+MOST_FILES = 200  # of Include: a mistake there must not keep the firewall from loading
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """One running sshd: its process, where it listens, its startups (now, first and last number of MaxStartups)."""
+
+    pid: int
+    ports: tuple[int, ...]
+    startups: tuple[int, int, int] | None
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one configuration says. `values` has sshd's keywords in lower case, each with its first value."""
+
+    ports: tuple[int, ...]
+    values: dict[str, str] = field(default_factory=dict)
+
+    def startups(self) -> tuple[int, int]:
+        """First and last number of MaxStartups (sshd_config(5): 10:30:100; one number alone is both)."""
+        numbers = [int(n) for n in self.values.get("maxstartups", "").split(":") if n.isdigit()]
+        return (numbers[0], numbers[-1]) if numbers else (10, 100)
+
+    def grace(self) -> int:
+        """LoginGraceTime in seconds; 0 is no limit."""
+        return _seconds(self.values.get("logingracetime", "120"))
 
 
 @dataclass(frozen=True, slots=True)
 class SshPorts:
-    """The ports, why these, and whether one of their listeners is bound to a single address."""
+    """The ports, why these, and what the firewall must know of sshd.
+
+    `bound`: a listener is bound to a single address. `begin`, `grace`: the strictest of all daemons (see `Door`).
+    `listening`: where an sshd listens now, whatever the policy names. `daemons`, `configs`: for `status` and `doctor`.
+    """
 
     ports: tuple[int, ...]
     why: str
     bound: bool
+    begin: int = 10
+    grace: int = 120
+    listening: tuple[int, ...] = ()
+    daemons: tuple[Daemon, ...] = ()
+    configs: tuple[Config, ...] = ()
 
 
 def find_ports(named: tuple[int, ...] | None) -> SshPorts:
@@ -27,33 +80,144 @@ def find_ports(named: tuple[int, ...] | None) -> SshPorts:
     Never fewer than sshd really uses: what listens and what is configured are joined.
     """
     listening = sockets.listeners()
+    daemons = tuple(running(listening))
+    configs = tuple(_configs(daemons))
+    activated = _systemd_sockets()
+    now = {p for d in daemons for p in d.ports} | {p for p in activated if p in {x.port for x in listening}}
     if named is None:
-        held = sockets.process_of(frozenset(x.inode for x in listening), "sshd")
-        now = {x.port for x in listening if x.inode in held}
-        configured = set(_configured())
-        ports = now | configured
+        configured = {p for c in configs for p in c.ports}
+        # A socket unit listens in sshd's stead: what the configuration says of ports is then not used.
+        ports = now | set(activated) | (configured if not activated else set())
         reasons = [f"sshd listens on {_ports(now)}"] if now else []
-        reasons += [f"its configuration says {_ports(configured)}"] if configured else []
+        reasons += [f"ssh.socket says {_ports(set(activated))}"] if activated else []
+        reasons += [f"its configuration says {_ports(configured)}"] if configured and not activated else []
         why = "; ".join(reasons) or f"nothing known of sshd here, so its default {DEFAULT_PORT}"
         found = tuple(sorted(ports or {DEFAULT_PORT}))
     else:
         found, why = named, "named in the policy"
     bound = any(x.port in found and not x.wildcard for x in listening)
-    return SshPorts(found, why, bound)
+    begins = [d.startups[1] for d in daemons if d.startups] or [c.startups()[0] for c in configs] or [10]
+    return SshPorts(found, why, bound, max(1, min(begins)), _longest([c.grace() for c in configs]), tuple(sorted(now)), daemons, configs)
 
 
-def _configured() -> list[int]:
+def running(listening: list[Listener]) -> Iterator[Daemon]:
+    """Every sshd of root's that holds a listening socket of this network namespace: anyone may name a program sshd."""
+    ports = {x.inode: x.port for x in listening}
+    for pid, inodes in sockets.holders(frozenset(ports), "sshd").items():
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        except OSError:
+            continue  # it ended meanwhile
+        found = _TITLE.match(title)
+        startups = tuple(int(n) for n in found.groups()[2:]) if found and found[4] else None
+        arguments = tuple(found[2].split()) if found else ()
+        yield Daemon(pid, tuple(sorted({ports[i] for i in inodes})), startups, arguments)  # type: ignore[arg-type]
+
+
+def _configs(daemons: tuple[Daemon, ...]) -> Iterator[Config]:
+    """The configuration of each daemon, and of the one a boot would start, each once."""
+    seen = set()
+    for arguments in (*(_kept(d.arguments) for d in daemons), ()):
+        if arguments not in seen:
+            seen.add(arguments)
+            yield effective(arguments)
+
+
+def _kept(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Of a daemon's arguments those that change its configuration: -f, -o, -p."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in ("-f", "-o", "-p"):
+            kept += [word, next(words, "")]
+        elif word[:2] in ("-f", "-o", "-p") and len(word) > 2:
+            kept.append(word)
+    return tuple(kept)
+
+
+def effective(arguments: tuple[str, ...] = ()) -> Config:
+    """What sshd says of its configuration, or what the files say where it refuses to answer."""
     program = shutil.which("sshd", path=_PATH)
-    if program is None:
-        return []
+    if program is not None:
+        # With a Match block, older versions want to know whom to match.
+        for more in ((), ("-C", "user=nobody,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22")):
+            try:
+                done = subprocess.run([program, "-T", *arguments, *more], capture_output=True, text=True, timeout=10, check=False)
+            except (OSError, subprocess.TimeoutExpired):
+                break
+            if done.returncode == 0:
+                return _config(line.strip().split(None, 1) for line in done.stdout.splitlines())
+    file = next((w for f, w in itertools.pairwise(arguments) if f == "-f"), DEFAULT_CONFIG)
+    return _config(read_config(Path(file)))
+
+
+def read_config(path: Path, depth: int = 0) -> Iterator[list[str]]:
+    """Keyword and value of each line before the first Match block, with Include put in (at most 16 deep)."""
     try:
-        done = subprocess.run([program, "-T"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if done.returncode:
-        return []
-    words = (line.split() for line in done.stdout.splitlines())
-    return [int(w[1]) for w in words if len(w) == 2 and w[0] == "port" and w[1].isdigit()]
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].replace("=", " ", 1).split(None, 1)
+        if not words:
+            continue
+        keyword = words[0].lower()
+        if keyword == "match":
+            return
+        if keyword == "include" and len(words) == 2 and depth < 16:
+            for pattern in words[1].split():
+                full = pattern.strip('"') if pattern.startswith("/") else f"{path.parent}/{pattern}"
+                for name in sorted(glob(full))[:MOST_FILES]:
+                    yield from read_config(Path(name), depth + 1)
+        elif len(words) == 2:
+            yield [keyword, words[1].strip().strip('"')]
+
+
+def _config(lines: Iterator[list[str]]) -> Config:
+    values: dict[str, str] = {}
+    ports, addressed, bare = set(), set(), False
+    for words in lines:
+        if len(words) != 2:
+            continue
+        keyword, value = words[0].lower(), words[1].strip()
+        if keyword == "port" and value.isdigit() and 0 < int(value) < 65536:
+            ports.add(int(value))
+        elif keyword == "listenaddress":
+            found = _ADDRESS.match(value)
+            if found and 0 < int(found[1]) < 65536 and (value.startswith("[") or value.count(":") == 1):
+                addressed.add(int(found[1]))
+            else:
+                bare = True  # without a port of its own it listens on every `Port`
+        values.setdefault(keyword, value)
+    ports = ports or {DEFAULT_PORT}
+    return Config(tuple(sorted((ports if bare or not addressed else set()) | addressed)), values)
+
+
+def _systemd_sockets() -> tuple[int, ...]:
+    """Ports of ssh.socket where systemd listens in sshd's stead; empty where it does not."""
+    program = shutil.which("systemctl", path=_PATH)
+    if program is None or not Path("/run/systemd/system").is_dir():
+        return ()
+    found: set[int] = set()
+    for unit in ("ssh.socket", "sshd.socket"):
+        try:
+            done = subprocess.run([program, "show", unit, "--property=Listen,ActiveState,UnitFileState"],
+                                  capture_output=True, text=True, timeout=5, check=False)  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return ()
+        if "ActiveState=active" in done.stdout or "UnitFileState=enabled" in done.stdout:
+            found |= {int(p) for p in _LISTEN.findall(done.stdout) if 0 < int(p) < 65536}
+    return tuple(sorted(found))
+
+
+def _seconds(text: str) -> int:
+    """A time of sshd_config(5): 120, 2m, 1h30m."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
+    return sum(int(n) * units[u] for n, u in re.findall(r"(\d{1,9})([smhdw]?)", text.lower()))
+
+
+def _longest(graces: list[int]) -> int:
+    return 0 if 0 in graces else max(graces, default=120)
 
 
 def _ports(ports: set[int]) -> str:

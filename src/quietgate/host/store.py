@@ -1,4 +1,4 @@
-"""The store: bans, in SQLite (WAL), the truth that the kernel's sets are rebuilt from.
+"""The store: bans and logins, in SQLite (WAL), the truth that the kernel's sets are rebuilt from.
 
 Every method is one transaction, or says otherwise. Raises StateError when the disk is full, read-only or the file
 is not a database.
@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from quietgate.errors import NotPermitted, StateError
 from quietgate.net import BITS, Prefix
-from quietgate.values import Ban, Scope
+from quietgate.values import Ban, Login, Scope
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE bans (
     version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
@@ -27,6 +27,21 @@ CREATE TABLE bans (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE names (name TEXT PRIMARY KEY, addresses TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
+# What each later version added; a fresh database gets all of them in order.
+_LATER = {
+    2: """
+CREATE TABLE logins (
+    user TEXT NOT NULL, version INTEGER NOT NULL, address BLOB NOT NULL, earliest REAL NOT NULL, latest REAL NOT NULL,
+    witness TEXT NOT NULL, PRIMARY KEY (user, version, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX logins_latest ON logins (latest);
+CREATE TABLE floor (
+    version INTEGER NOT NULL, address BLOB NOT NULL, uid INTEGER NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (version, address, uid)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+""",
+}
 
 
 class Store:
@@ -49,8 +64,10 @@ class Store:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
             raise StateError(f"{self._path} was written by a newer quietgate", "install that version again")
-        if found == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        steps = [_SCHEMA] if found == 0 else []
+        steps += [text for version, text in sorted(_LATER.items()) if version > found]
+        if steps:
+            self._db.executescript(f"BEGIN IMMEDIATE; {' '.join(steps)} PRAGMA user_version={VERSION}; COMMIT;")
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +160,61 @@ class Store:
         """Remember the addresses of host names."""
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", ((n, " ".join(a)) for n, a in found.items()))
+
+    def put_logins(self, logins: Iterable[Login]) -> None:
+        """Remember logins; of one user from one address the first and the last are kept. Idempotent."""
+        rows = ((x.user, x.address.version, _packed(x.address), x.at, x.at, x.witness) for x in logins)
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO logins VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "earliest=min(earliest, excluded.earliest), latest=max(latest, excluded.latest)", rows
+            )  # fmt: skip
+
+    def logins(self, since: float) -> list[Login]:
+        """The last login of each user from each address, if after wall time `since`; the latest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT user, version, address, latest, witness FROM logins WHERE latest > ? ORDER BY latest DESC, user", (since,)
+            ).fetchall()
+        return [Login(user, Prefix(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
+
+    def put_floor(self, rows: Iterable[tuple[Prefix, int]], until: float) -> None:
+        """Keep these addresses of administrators (with their user numbers) open until wall time `until`, or longer if they were."""
+        packed = ((a.version, _packed(a), uid, until) for a, uid in rows)
+        with self._transaction():
+            self._db.executemany("INSERT INTO floor VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET until=max(until, excluded.until)", packed)
+
+    def floor(self, now: float) -> list[tuple[Prefix, int, float]]:
+        """Address, user number and end (wall seconds) of each administrator's address that is still kept open."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, address, uid, until FROM floor WHERE until > ? ORDER BY version, address", (now,)
+            ).fetchall()
+        return [(Prefix(v, int.from_bytes(a, "big"), BITS[v]), uid, until) for v, a, uid, until in rows]
+
+    def drop_floor(self, prefix: Prefix) -> None:
+        """Take every address in this prefix off the floor."""
+        size = BITS[prefix.version] // 8
+        with self._transaction():
+            self._db.execute("DELETE FROM floor WHERE version=? AND address BETWEEN ? AND ?",
+                             (prefix.version, _packed(prefix), prefix.last.to_bytes(size, "big")))  # fmt: skip
+
+    def about(self, key: str) -> str | None:
+        """A fact about this store, like the machine it belongs to."""
+        with self._errors():
+            row = self._db.execute("SELECT value FROM about WHERE key=?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put_about(self, key: str, value: str) -> None:
+        """Remember a fact about this store."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
+
+    def forget_all(self) -> None:
+        """Empty every table: what stands in it belongs to another machine."""
+        with self._transaction():
+            for table in ("bans", "names", "logins", "floor", "about"):
+                self._db.execute(f"DELETE FROM {table}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from quietgate.net import Counting, Prefix
 from quietgate.policy import schema
 from quietgate.policy.check import rule_problems, shadowed
 from quietgate.policy.given import Given, Placed, RawRule
-from quietgate.policy.model import Bans, Firewall, Loaded, Log, Policy, Rule, Ssh
+from quietgate.policy.model import Bans, Firewall, Loaded, Lockout, Log, Policy, Rule, Ssh
 from quietgate.policy.readers import quoted
 from quietgate.policy.terms import Addresses, Anywhere, Entry, Group, Name, Rate
 
@@ -64,7 +64,11 @@ def build(given: Given) -> Loaded:
             sources=lists["ssh.from"],
             trusted=lists["ssh.trusted"],
             limit=v["ssh.limit"],
+            known=None if v["ssh.known"] == "off" else v["ssh.known"],
+            known_limit=v["ssh.known_limit"],
+            reserve=v["ssh.reserve"],
             strict=v["ssh.strict"],
+            observe=v["ssh.mode"] == "observe",
             counting=Counting(v["ssh.source4"], v["ssh.source6"]),
             wide6=v["ssh.wide6"],
             slots=v["ssh.slots"],
@@ -83,7 +87,9 @@ def build(given: Given) -> Loaded:
             marks=(marks[0], marks[1]),
             rules=rules,
         ),
+        lockout=Lockout(v["lockout.trial"], v["lockout.keep"], v["lockout.admins"], v["lockout.rehearse"], v["lockout.history"]),
         bans=Bans(v["bans.manual.for"], v["bans.manual.scope"], v["bans.max"]),
+        refresh=v["firewall.names_refresh"],
         never_ban=lists["guard.never_ban"],
         values=values,
         origins=given.origins,

@@ -154,3 +154,26 @@ def ssh_rules(policy: Policy, ports: Sequence[int]) -> Iterator[Problem]:
         else:
             continue
         yield Problem(rule.origin, f'rule "{rule.name}" {what}', "use `from`, `trusted` and `limit` in [ssh], or `deny` in [firewall]")
+
+
+def lost_ports(policy: Policy, ports: Sequence[int], listening: Sequence[int]) -> tuple[int, ...]:
+    """Ports that an sshd listens on, though the policy's [ssh] does not name them and no inbound rule decides about them."""
+    decided = {
+        p.low
+        for rule in policy.firewall.rules
+        if rule.direction == "in" and rule.protocol in (6, None)
+        for p in rule.ports or ()
+        if p.low == p.high
+    }
+    return tuple(p for p in listening if p not in ports and p not in decided)
+
+
+def lost_problems(policy: Policy, lost: Sequence[int]) -> Iterator[Problem]:
+    """A warning where sshd listens on ports that [ssh] does not cover."""
+    if not lost:
+        return
+    at = policy.origins.get("ssh.ports", (Origin("default", 0),))[-1]
+    named = ", ".join(map(str, lost))
+    what = "it is kept open, within the same limit" if policy.firewall.default == "drop" else "it is neither limited nor protected"
+    yield Problem(at, f"sshd also listens on {named}, which ssh.ports does not name: {what}",
+                  f'write ports = "auto", add {named}, or write an inbound rule for it')  # fmt: skip

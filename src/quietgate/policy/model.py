@@ -24,13 +24,20 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """`[ssh]`. `ports` None is "auto"; `limit` and `wide6` None are off; `on_full` None drops."""
+    """`[ssh]`. `ports` None is "auto"; `limit`, `known`, `known_limit` and `wide6` None are off; `on_full` None drops.
+
+    `known` in seconds; `reserve` in per cent of sshd's MaxStartups; `observe` True drops nothing.
+    """
 
     ports: tuple[int, ...] | None
     sources: Addresses
     trusted: Addresses
     limit: Rate | None
+    known: int | None
+    known_limit: Rate | None
+    reserve: int
     strict: bool
+    observe: bool
     counting: Counting
     wide6: Rate | None
     slots: int
@@ -82,13 +89,26 @@ class Bans:
 
 
 @dataclass(frozen=True, slots=True)
+class Lockout:
+    """`[lockout]`. Times in seconds; `admins` are user names, and groups with a % before them."""
+
+    trial: int
+    keep: int
+    admins: tuple[str, ...]
+    rehearse: bool
+    history: int
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A whole policy. `origins` tells for each path that is not a default where it was written."""
 
     ssh: Ssh
     firewall: Firewall
+    lockout: Lockout
     bans: Bans
     never_ban: Addresses
+    refresh: int  # seconds between look-ups of host names
     values: Mapping[str, object]
     origins: Mapping[str, tuple[Origin, ...]]
     groups: tuple[str, ...] = ()

@@ -54,15 +54,15 @@ SETTINGS: tuple[Setting, ...] = (
             "New connections of one source: an exact sliding window, counted on completed handshakes. "
             'N from 1 to 32, window from 1s to 1d, or "off".'),
     Setting("ssh.known", t.duration(words=("off",)), "30d",
-            'A source with a successful login in this time counts as known; "off": nobody does.', since=LATER),
+            'A source with a successful login in this time counts as known; "off": nobody does.'),
     Setting("ssh.known_limit", t.rate(10_000), "60 per 60s",
-            'The limit of known sources, a token bucket; "off": not limited.', since=LATER),
+            'The limit of known sources, a token bucket; "off": not limited.'),
     Setting("ssh.reserve", t.integer(0, 90), 40,
-            "Per cent of sshd's MaxStartups that strangers together can never take; 0: none.", since=LATER),
+            "Per cent of sshd's MaxStartups that strangers together can never take; 0: none."),
     Setting("ssh.strict", t.boolean, False,
             "A blocked source that retries starts its block anew, as the old script's did."),
     Setting("ssh.mode", t.choice("enforce", "observe"), "enforce",
-            '"observe": count and log, drop nothing.', since=LATER),
+            '"observe": at the SSH ports count and log what would be dropped, and drop nothing.'),
     Setting("ssh.source4", t.integer(8, 32), 32, "Leading bits of an IPv4 address that count as one source."),
     Setting("ssh.source6", t.integer(16, 128), 64,
             "Leading bits of an IPv6 address that count as one source. Link-local, NAT64 and Teredo addresses "
@@ -93,7 +93,7 @@ SETTINGS: tuple[Setting, ...] = (
             "ICMP kinds beyond those that must pass, where no rule decides."),
     Setting("firewall.dhcp", t.boolean, True, "Replies to this host's DHCP clients pass."),
     Setting("firewall.names_refresh", t.duration(10, 86400), "5m",
-            "How often host names are looked up; one that fails keeps its last addresses.", since=LATER),
+            "How often host names are looked up; one that fails keeps its last addresses."),
     Setting("firewall.marks", t.listed(t.mark_bit, "mark bits"), [0x10000000, 0x20000000],
             "Two conntrack mark bits that nobody else on this host uses."),
     # lockout

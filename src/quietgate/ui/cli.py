@@ -18,7 +18,24 @@ from quietgate import __version__
 from quietgate.errors import Exit, QuietgateError
 from quietgate.ui.text import safe
 
-COMMANDS = ("check", "show", "diff", "up", "down", "status", "ban", "unban", "bans", "why")
+COMMANDS = (
+    "init",
+    "check",
+    "show",
+    "diff",
+    "up",
+    "confirm",
+    "revert",
+    "down",
+    "status",
+    "doctor",
+    "ban",
+    "unban",
+    "bans",
+    "why",
+    "boot",
+    "refresh",
+)
 
 
 @dataclass(slots=True)
@@ -57,8 +74,9 @@ def cli(ctx: click.Context, root: Path) -> None:
     """A host firewall and SSH guard that cannot lock its administrator out.
 
     \b
+    quietgate init           write a policy that fits this host
     quietgate check          is the policy right?
-    quietgate up             put it in force
+    quietgate up             put it in force, on trial until a new login proves it
     quietgate status         what is true now
     quietgate why ADDRESS    what happens to a packet from there
     """

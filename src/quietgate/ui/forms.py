@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from quietgate.app.doctor import Finding
 from quietgate.app.explain import Explanation
 from quietgate.app.status import Status
 from quietgate.errors import PolicyError, Problem, QuietgateError
@@ -45,7 +46,15 @@ def status(s: Status) -> dict[str, Any]:
         "ports_why": s.ports_why, "who": s.who, "limit": s.limit, "bans": s.bans, "bans_day": s.bans_day,
         "counters": s.counters, "conntrack": s.conntrack, "policy_error": s.policy_error,
         "policy_differs": s.policy_differs, "warnings": list(s.warnings), "next": s.next,
+        "mode": s.mode, "trial": s.trial, "known": s.known, "floor": s.floor, "reserve": s.reserve,
+        "limited": list(s.limited), "startups": [list(x) for x in s.startups],
+        "findings": [finding(f) for f in s.findings],
     }  # fmt: skip
+
+
+def finding(f: Finding) -> dict[str, Any]:
+    """Something that is wrong, or could be better."""
+    return {"id": f.id, "severity": f.severity, "what": f.what, "remedy": f.remedy}
 
 
 def why(e: Explanation, now: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from quietgate.app.apply import Parts
 from quietgate.app.bans import Bans, Outcome, Protected
+from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError

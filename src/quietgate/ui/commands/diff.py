@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from quietgate.app.apply import Parts, drifted, in_force
+from quietgate.app.inside import drifted, in_force, look
+from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare
 from quietgate.errors import Exit
 from quietgate.firewall.compare import compare
@@ -27,10 +28,10 @@ def command(settings: Settings, as_json: bool) -> int:
     """
     parts = Parts.at(Paths(settings.root))
     prepared = prepare(parts.paths)
-    record = in_force(parts, parts.nft.living())
+    record = in_force(parts.generations, look(parts.nft))
     text = prepared.text(1)
     changes = compare(record.text if record else "", text) if record is None or record.digest != prepared.digest else ()
-    tampered = record is not None and drifted(parts, record) is True
+    tampered = record is not None and drifted(parts.nft, record) is True
     if as_json:
         rows: list[dict[str, Any]] = [{"what": c.what, "old": c.old, "new": c.new} for c in changes]
         print(forms.form("diff", {"up": record is not None, "drift": tampered, "changes": rows}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from quietgate.app.apply import Parts, down
+from quietgate.app.apply import down
+from quietgate.app.parts import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

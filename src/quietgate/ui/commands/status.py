@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
-from quietgate.app.apply import Parts
+from quietgate.app.parts import Parts
 from quietgate.app.status import Status, counter_words, status
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import safe, table
+from quietgate.ui.text import plural, safe, table
+
+SHOWN = 5
 
 
 @click.command("status")
@@ -33,8 +35,21 @@ def command(settings: Settings, as_json: bool) -> None:
 def _lines(s: Status) -> list[str]:
     rows: list[tuple[str, ...]] = [("ssh ports", f"{', '.join(map(str, s.ssh_ports))} ({s.ports_why})")]
     if s.limit:
-        rows.append(("who", f"{s.who}; limit {s.limit} for each source"))
+        rows.append(
+            ("who", f"{s.who}; limit {s.limit} for each stranger" + (f", {s.known_limit} for each known source" if s.known_limit else ""))
+        )
+    if s.mode == "observe":
+        rows.append(("mode", "observe: at the SSH ports everything is counted and nothing is dropped"))
     rows.append(("bans", f"{s.bans:,} now, {s.bans_day:,} of them made in 24 h"))
+    if s.limited:
+        more = f" and {len(s.limited) - SHOWN} more" if len(s.limited) > SHOWN else ""
+        rows.append(("limited", f"in the last minute: {', '.join(s.limited[:SHOWN])}{more}; if one is yours, see `quietgate doctor`"))
+    rows.append(("known", f"{plural(s.known, 'source')} that logged in before; {plural(s.floor, 'address')[:-1]}es of administrators kept open"
+                 if s.floor != 1 else f"{plural(s.known, 'source')} that logged in before; 1 address of administrators kept open"))  # fmt: skip
+    if s.reserve:
+        rows.append(("reserve", s.reserve))
+    for now, begin, full in s.startups:
+        rows.append(("sshd", f"{now} connections not logged in yet; from {begin} on it drops at random, at {full} all"))
     rows += [("count", f"{s.counters[name]:,} {words}") for name, words in counter_words().items() if s.counters.get(name)]
     if s.conntrack is not None:
         rows.append(("conntrack", f"{s.conntrack[0]:,} of {s.conntrack[1]:,}"))
@@ -42,5 +57,8 @@ def _lines(s: Status) -> list[str]:
         rows.append(("policy", line))
     if s.policy_differs:
         rows.append(("policy", "on disk is not what is in force"))
-    rows += [("warning", w) for w in s.warnings]
+    rows += [(f.severity, f.what) for f in s.findings if f.severity == "problem" or f.id == "policy"]
+    advice = sorted({f.id for f in s.findings if f.severity == "advice" and f.id != "policy"})
+    if advice:
+        rows.append(("advice", f"{', '.join(advice)}: see `quietgate doctor`"))
     return [f"{s.verdict}: {s.why}", *("  " + line for line in table(rows)), f"next: {s.next}"]

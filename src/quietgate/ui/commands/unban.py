@@ -7,8 +7,8 @@ import time
 
 import click
 
-from quietgate.app.apply import Parts
 from quietgate.app.bans import Bans, Request
+from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare
 from quietgate.errors import Exit, InputError
 from quietgate.host.lock import locked

@@ -6,8 +6,8 @@ import time
 
 import click
 
-from quietgate.app.apply import Parts
 from quietgate.app.explain import PROTOCOLS, Explanation, why
+from quietgate.app.parts import Parts
 from quietgate.clock import format_duration
 from quietgate.errors import InputError
 from quietgate.host.paths import Paths

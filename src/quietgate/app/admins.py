@@ -1,0 +1,47 @@
+"""The floor: addresses of administrators who are logged in, open on the SSH ports whatever else is decided.
+
+Only sessions that a login opened count (`host/sessions.py`), and only those of `lockout.admins`. An address stays for
+`lockout.keep` after it was last seen in use, over reboots too.
+"""
+
+from __future__ import annotations
+
+from quietgate.app.known import put
+from quietgate.firewall import names
+from quietgate.host.netlink import SetWriter
+from quietgate.host.sessions import administrators, live
+from quietgate.host.store import Store
+from quietgate.net import Counting, Prefix
+from quietgate.policy.model import Policy
+from quietgate.values import Session
+
+
+def sessions(policy: Policy, ports: tuple[int, ...]) -> list[Session]:
+    """The sessions of administrators that are open now."""
+    admins = administrators(policy.lockout.admins)
+    return [s for s in live(frozenset(ports)) if s.uid in admins]
+
+
+def refresh(store: Store, policy: Policy, ports: tuple[int, ...], now: float) -> list[Session]:
+    """Note who is logged in now. Idempotent.
+
+    A banned address is not taken up: bans spare the floor, so a ban that covers one was an eviction.
+    """
+    open_now = [s for s in sessions(policy, ports) if not store.covering(s.flow.peer, now)]
+    if open_now:
+        store.put_floor({(s.flow.peer, s.uid) for s in open_now}, now + policy.lockout.keep)
+    return open_now
+
+
+def sources(store: Store, counting: Counting, now: float) -> dict[Prefix, float]:
+    """Each source of the floor with the seconds for which it stays."""
+    found: dict[Prefix, float] = {}
+    for address, _, until in store.floor(now):
+        source = counting.source_of(address)
+        found[source] = max(found.get(source, 0.0), until - now)
+    return found
+
+
+def fill(sets: SetWriter, counting: Counting, floor: dict[Prefix, float], *, gain: bool = False) -> None:
+    """Give the kernel's floor exactly these (or, `gain`, at least these). Idempotent."""
+    put(sets, {v: names.floor(v, counting) for v in (4, 6)}, floor, gain=gain)

@@ -1,0 +1,227 @@
+"""What on this host would keep quietgate from doing its work, or an administrator from getting in; each with a remedy.
+
+Only looks. What needs guessing says so. `status` shows the short form of the same findings.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from quietgate.app.parts import Parts
+from quietgate.app.prepare import Prepared
+from quietgate.clock import format_duration
+from quietgate.errors import QuietgateError
+from quietgate.firewall import names
+from quietgate.host import others, sockets
+from quietgate.host.sshd_config import SshPorts
+from quietgate.host.store import Store
+from quietgate.policy.model import Policy
+
+SYSCTL = Path("/proc/sys/net")
+# sslh, haproxy and the like take connections and make new ones: sshd sees the proxy's address only.
+PROXIES = {"sslh", "sslh-fork", "sslh-ev", "sslh-select", "haproxy", "nginx", "traefik", "envoy", "frps", "caddy"}
+# net.ipv4.tcp_fastopen (ip-sysctl.rst): data in a SYN without a cookie, for all listeners
+TFO_NO_COOKIE, TFO_ALL = 0x200, 0x400
+ALIKE = 0.9  # of the logins of several users from one address: that is a proxy or a NAT, and counts as one source
+MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing: a stable id, how bad (`problem`: something does not work; `advice`: it could be better), the remedy."""
+
+    id: str
+    severity: str
+    what: str
+    remedy: str
+
+
+def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
+    """Everything that can be found without changing anything."""
+    policy, ports = prepared.policy, prepared.ports
+    found = [Finding("policy", "advice", f"{w.origin}: {w.what}", w.remedy) for w in prepared.warnings]
+    found += _tables(policy, ports)
+    found += _blockers(parts, policy)
+    found += _published(policy)
+    found += _sshd(ports)
+    found += _kernel(ports)
+    found += _proxy(parts, policy, ports)
+    found += _limited(parts, policy)
+    return found
+
+
+def _tables(policy: Policy, ports: SshPorts) -> Iterator[Finding]:
+    for table in others.tables():
+        missing = [p for p in ports.ports if p not in table.opens]
+        if table.closes and missing:
+            named = ", ".join(map(str, missing))
+            yield Finding("closed-by-other", "problem",
+                          f"table {table.name}{_of(table.owner)} drops what its own rules do not accept, and names no port {named}: "
+                          "SSH may not get in there, whatever this policy says", _open(table.owner, missing))  # fmt: skip
+    wide = [r for r in policy.firewall.rules if r.direction == "in" and r.action == "accept" and r.protocol == 6]
+    for table in others.tables():
+        for rule in wide if table.closes else []:
+            shut = [str(p) for p in rule.ports or () if p.low not in table.opens]
+            if shut:
+                yield Finding("closed-by-other", "advice", f"table {table.name}{_of(table.owner)} may drop port {', '.join(shut)}, which "
+                              f"rule {rule.name} accepts: a packet must pass both", _open(table.owner, [int(s.split("-")[0]) for s in shut]))  # fmt: skip
+    for program in others.legacy():
+        yield Finding("legacy", "advice", f"{program} holds rules as well: nft does not show them, and they may drop what we accept",
+                      f"see them with {program}-save; move them to nft, or take them out")  # fmt: skip
+
+
+def _of(owner: str) -> str:
+    return f" (of {owner})" if owner else ""
+
+
+def _open(owner: str, ports: list[int]) -> str:
+    port = ports[0]
+    return {
+        "firewalld": f"firewall-cmd --permanent --add-port={port}/tcp && firewall-cmd --reload",
+        "ufw": f"ufw allow {port}/tcp",
+    }.get(owner, f"accept TCP port {port} there too, or take that table out of use")
+
+
+def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
+    for name in others.at_work(parts.paths.root):
+        if name in ("firewalld", "ufw"):
+            yield Finding("other-firewall", "advice", f"{name} filters here too: a packet must pass both, and its reload touches nothing of ours",
+                          f"keep the open ports of both alike, or let one do it: systemctl disable --now {name}")  # fmt: skip
+        else:
+            observed = "" if policy.ssh.observe else '; to compare first, write mode = "observe" in [ssh]'
+            yield Finding("other-blocker", "advice", f"{name} bans here too: who it bans is shut out whatever we decide, and its log of bans is its own",
+                          f"two blockers do no harm, but one is easier to understand: systemctl disable --now {name.lower()}{observed}")  # fmt: skip
+
+
+def _published(policy: Policy) -> Iterator[Finding]:
+    sent = others.published()
+    if sent and policy.firewall.forward == "leave":
+        ports = ", ".join(f"{p.protocol} {p.port} to {p.address}:{p.inside}" for p in sent[:MOST])
+        yield Finding("bypass", "advice", f"published ports go past every inbound rule: {ports}",
+                      'to decide about them, write forward = "drop" in [firewall] and a rule with direction = "forward" for each '
+                      "(`quietgate init --closed --print` writes them)")  # fmt: skip
+
+
+def _sshd(ports: SshPorts) -> Iterator[Finding]:
+    for config in ports.configs:
+        level = config.values.get("loglevel", "INFO").upper()
+        if level in ("QUIET", "FATAL", "ERROR"):
+            yield Finding("loglevel", "problem", f"sshd's LogLevel is {level}: it says nothing of failed logins, so the guard is blind",
+                          "write LogLevel VERBOSE in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+        elif level == "INFO":
+            yield Finding("loglevel", "advice", "sshd's LogLevel is INFO: guesses with keys at users that exist stay unsaid",
+                          "write LogLevel VERBOSE in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+        own = {str(a) for a in sockets.own_addresses()}
+        for value in (v for k, v in config.values.items() if k == "listenaddress"):
+            address = value.rsplit(":", 1)[0].strip("[]") if value.startswith("[") or value.count(":") == 1 else value
+            if _is_address(address) and address not in ("0.0.0.0", "::") and address not in own:  # noqa: S104
+                yield Finding("listenaddress", "problem", f"sshd is to listen on {address}, which is no address of this host now: "
+                              "it would not start, or not be reached there", "correct ListenAddress in /etc/ssh/sshd_config")  # fmt: skip
+    if ports.bound:
+        yield Finding("bound", "advice", "an sshd listens on a single address (ListenAddress): a few of the limiter's rules have to be coarser then",
+                      "nothing has to be done; docs/limiter.md tells what it costs. Better: listen on all, and limit with `from` in [ssh]")  # fmt: skip
+    for daemon in ports.daemons:
+        if daemon.startups and daemon.startups[0] >= 0.9 * daemon.startups[1]:
+            now, begin, full = daemon.startups
+            yield Finding("startups", "problem", f"sshd (process {daemon.pid}) has {now} connections that have not logged in; from {begin} on it drops "
+                          f"at random, at {full} all", "keep a reserve in [ssh]; shorten LoginGraceTime; ban the worst: quietgate status shows them")  # fmt: skip
+        if daemon.startups and daemon.startups[1] < 4:
+            yield Finding("startups", "advice", f"sshd's MaxStartups begins at {daemon.startups[1]}: there is hardly a place to keep free",
+                          "write MaxStartups 10:30:100 in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _kernel(ports: SshPorts) -> Iterator[Finding]:
+    fast = _sysctl("ipv4/tcp_fastopen")
+    if fast is not None and fast & (TFO_NO_COOKIE | TFO_ALL):
+        yield Finding("fastopen", "problem", f"net.ipv4.tcp_fastopen is {fast:#x}: a forged SYN with data reaches sshd without a handshake",
+                      "sysctl -w net.ipv4.tcp_fastopen=1, and the same in /etc/sysctl.d")  # fmt: skip
+    life = _sysctl("netfilter/nf_conntrack_tcp_timeout_established")
+    if ports.bound and life is not None and life <= 125:
+        yield Finding("conntrack", "problem", f"conntrack forgets open connections after {life} s: with ListenAddress live sessions would be dropped",
+                      "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=432000")  # fmt: skip
+    used, most = _sysctl("netfilter/nf_conntrack_count"), _sysctl("netfilter/nf_conntrack_max")
+    if used is not None and most and used >= 0.9 * most:
+        yield Finding("conntrack", "problem", f"conntrack holds {used:,} of {most:,} connections: when it is full, nobody new gets in",
+                      f"sysctl -w net.netfilter.nf_conntrack_max={most * 4}")  # fmt: skip
+
+
+def _sysctl(name: str) -> int | None:
+    try:
+        return int((SYSCTL / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _proxy(parts: Parts, policy: Policy, ports: SshPorts) -> Iterator[Finding]:
+    listening = sockets.listeners()
+    ssh = [x for x in listening if x.port in ports.listening]
+    if ssh and not any(x.wildcard or (x.address is not None and not str(x.address).startswith(("127.", "::1"))) for x in ssh):
+        inodes = frozenset(x.inode for x in listening if x.wildcard)
+        programs = sorted({_comm(pid) for pid in sockets.holders(inodes)} & PROXIES)
+        if programs:
+            yield Finding("proxy", "problem", f"sshd listens on loopback only, behind {', '.join(programs)}: it sees one address for everybody, "
+                          "so nobody can be told apart, limited or banned",
+                          "let sshd listen itself, or use a transparent proxy that keeps the source address")  # fmt: skip
+    logins = Counter()  # type: Counter[str]
+    users: dict[str, set[str]] = {}
+    for user, address in _logins(parts, policy):
+        logins[address] += 1
+        users.setdefault(address, set()).add(user)
+    if logins:
+        address, count = logins.most_common(1)[0]
+        if len(users[address]) >= 5 and count >= ALIKE * logins.total():
+            yield Finding("proxy", "advice", f"{len(users[address])} users log in from {address} and hardly anyone from elsewhere: that is a NAT or a "
+                          "proxy, and counts as one source", f'if it is yours, write trusted = ["{address}"] in [ssh]')  # fmt: skip
+
+
+def _comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _logins(parts: Parts, policy: Policy) -> Iterable[tuple[str, str]]:
+    import time
+
+    try:
+        with Store(parts.paths.store, read_only=True) as store:
+            return [(x.user, str(x.address)) for x in store.logins(time.time() - policy.lockout.history)]
+    except QuietgateError:
+        return []
+
+
+def limited_now(parts: Parts, policy: Policy) -> list[str]:
+    """Sources that met their limit within the last minute, as far as the log's set holds them."""
+    if policy.ssh.log.rate is None or not policy.ssh.log.to:
+        return []
+    found: list[str] = []
+    for version in (4, 6):
+        found += parts.nft.elements(names.said(version, policy.ssh.counting))
+    return found
+
+
+def _limited(parts: Parts, policy: Policy) -> Iterator[Finding]:
+    sources = limited_now(parts, policy)
+    if sources:
+        more = f" and {len(sources) - MOST} more" if len(sources) > MOST else ""
+        known = (
+            f"log in once from there with a key or password (then it is known for {format_duration(policy.ssh.known)})"
+            if policy.ssh.known
+            else ""
+        )
+        remedy = " or ".join(filter(None, [known, f'write trusted = ["{sources[0]}"] in [ssh]']))
+        yield Finding("limited", "advice", f"limited within the last minute, as strangers: {', '.join(sources[:MOST])}{more}",
+                      f"if one is yours (ansible, a monitor, an office): {remedy}, then quietgate up; else nothing has to be done")  # fmt: skip

@@ -1,0 +1,85 @@
+"""Who is known here: logins are gathered from what only root can write, kept in the store, and put into the kernel.
+
+The journal is asked only for what came since the last time; wtmp and lastlog are small and read whole.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from quietgate.errors import KernelError
+from quietgate.firewall import names
+from quietgate.guard.sshd import accepted
+from quietgate.host.journal import accepted_since
+from quietgate.host.logins import remembered
+from quietgate.host.netlink import Item, SetWriter
+from quietgate.host.paths import Paths
+from quietgate.host.store import Store
+from quietgate.net import BITS, Prefix, PrefixSet, parse_prefix
+from quietgate.policy.model import Ssh
+from quietgate.values import Login
+
+SEEN = "logins_seen"  # wall time up to which the journal was read
+OVERLAP = 60  # seconds that are read again: journald may be a little behind
+LOOPBACK = PrefixSet(parse_prefix(p) for p in ("127.0.0.0/8", "::1"))
+
+
+def gather(store: Store, paths: Paths, history: float, now: float) -> int:
+    """Take the logins of the last `history` seconds into the store. Idempotent; returns how many were found."""
+    since = now - history
+    seen = float(store.about(SEEN) or 0)
+    found = [x for x in (*_journal(paths, max(since, seen - OVERLAP)), *remembered(paths.root, since)) if not LOOPBACK.overlaps(x.address)]
+    # A clock that was wrong must not make a login count as known for years.
+    found = [x for x in found if x.at <= now + OVERLAP]
+    if found:
+        store.put_logins(found)
+    store.put_about(SEEN, str(now))
+    return len(found)
+
+
+def _journal(paths: Paths, since: float) -> list[Login]:
+    directory = None if paths.root == Path("/") else paths.root / "var/log/journal"
+    if directory is not None and not directory.is_dir():
+        return []
+    found = []
+    for entry in accepted_since(since, directory):
+        login = accepted(entry.message)
+        if login is not None:
+            found.append(Login(login.user, login.address, entry.at, "journal"))
+    return found
+
+
+def sources(store: Store, ssh: Ssh, now: float) -> dict[Prefix, float]:
+    """Each known source with the seconds for which it still is."""
+    if ssh.known is None:
+        return {}
+    found: dict[Prefix, float] = {}
+    for login in store.logins(now - ssh.known):
+        source = ssh.counting.source_of(login.address)
+        found[source] = max(found.get(source, 0.0), login.at + ssh.known - now)
+    return found
+
+
+def fill(sets: SetWriter, ssh: Ssh, known: dict[Prefix, float], *, gain: bool = False) -> None:
+    """Give the kernel's sets of known sources exactly these. Idempotent."""
+    if ssh.known is not None:
+        put(sets, {v: names.known(v, ssh.counting) for v in (4, 6)}, known, gain=gain)
+
+
+def put(sets: SetWriter, into: dict[int, str], wanted: dict[Prefix, float], *, gain: bool = False) -> None:
+    """Give two hash sets, one for each IP version, exactly these sources with these seconds to go.
+
+    `gain`: only add, take nothing out (during a trial).
+    """
+    for version, name in into.items():
+        items: list[Item] = [(_key(p), max(1, int(left * 1000))) for p, left in wanted.items() if p.version == version]
+        try:
+            sets.add(name, items) if gain else sets.replace(name, items)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:  # no such set: nobody is up, or another `counting` is
+                raise
+
+
+def _key(source: Prefix) -> bytes:
+    return source.value.to_bytes(BITS[source.version] // 8, "big")

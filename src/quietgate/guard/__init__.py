@@ -1,0 +1,1 @@
+"""What sshd says, understood: lines in, events out. Pure."""

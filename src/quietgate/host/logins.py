@@ -1,0 +1,129 @@
+"""Logins that this host remembers outside the journal: wtmp, lastlog, and the databases that Debian 13 has instead.
+
+All of them are written by root's programs only (login, sshd, PAM), so a user cannot forge an entry. A log file can be
+written by anyone with `logger`, and is no witness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from quietgate.net import AddressError, Prefix, parse_address
+from quietgate.values import Login
+
+# struct utmp of utmp(5) where time_t has 32 bits in it (x86 of both sizes, arm, ppc): type, pid, line, id, user, host,
+# exit, session, seconds, microseconds, address
+_UTMP = struct.Struct("<h2xi32s4s32s256shhiii16s20x")
+_LASTLOG = struct.Struct("<i32s256s")  # struct lastlog: time, line, host; one for each user number
+USER_PROCESS = 7
+MOST = 200_000  # records of one file that are looked at, the last ones
+
+
+def remembered(root: Path, since: float) -> Iterator[Login]:
+    """Logins after wall time `since` from all witnesses below `root`, in no order, some more than once."""
+    for name in ("wtmp.1", "wtmp"):
+        yield from _recent(wtmp(root / "var/log" / name), since)
+    yield from _recent(lastlog(root / "var/log/lastlog", root / "etc/passwd"), since)
+    yield from _recent(wtmpdb(root / "var/lib/wtmpdb/wtmp.db"), since)
+    yield from _recent(lastlog2(root / "var/lib/lastlog/lastlog2.db"), since)
+
+
+def _recent(logins: Iterator[Login], since: float) -> Iterator[Login]:
+    return (x for x in logins if x.at > since)
+
+
+def wtmp(path: Path) -> Iterator[Login]:
+    """The logins in a wtmp file; nothing if it is missing or of another layout."""
+    for kind, _, _, _, user, host, _, _, _, seconds, _, raw in _records(path):
+        address = _packed_address(raw) or _named_address(host)
+        if kind == USER_PROCESS and address is not None:
+            yield Login(_text(user), address, float(seconds & 0xFFFFFFFF), "wtmp")
+
+
+def leaders(path: Path) -> Iterator[tuple[int, str]]:
+    """Process and user of each session in a utmp file."""
+    for kind, pid, _, _, user, *_ in _records(path):
+        if kind == USER_PROCESS:
+            yield pid, _text(user)
+
+
+def _records(path: Path) -> Iterator[tuple[Any, ...]]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    if len(data) % _UTMP.size == 0:
+        for start in range(max(0, len(data) - MOST * _UTMP.size), len(data), _UTMP.size):
+            yield _UTMP.unpack_from(data, start)
+
+
+def lastlog(path: Path, passwd: Path) -> Iterator[Login]:
+    """The last login of each user; the file is as long as the highest user number, and sparse."""
+    with contextlib.suppress(OSError, ValueError, IndexError), path.open("rb") as stream:
+        for line in passwd.read_text(encoding="utf-8", errors="replace").splitlines():
+            fields = line.split(":")
+            stream.seek(int(fields[2]) * _LASTLOG.size)
+            record = stream.read(_LASTLOG.size)
+            if len(record) < _LASTLOG.size:
+                continue
+            seconds, _, host = _LASTLOG.unpack(record)
+            address = _named_address(host)
+            if seconds and address is not None:
+                yield Login(fields[0], address, float(seconds & 0xFFFFFFFF), "lastlog")
+
+
+def wtmpdb(path: Path) -> Iterator[Login]:
+    """The logins in wtmpdb(8)'s database; times there are microseconds."""
+    for user, at, host in _rows(path, f"SELECT User, Login, RemoteHost FROM wtmp WHERE Type=3 ORDER BY ID DESC LIMIT {MOST}"):
+        yield from _row(user, at, host, 1e6, "wtmp")
+
+
+def lastlog2(path: Path) -> Iterator[Login]:
+    """The last login of each user in lastlog2(8)'s database."""
+    for user, at, host in _rows(path, f"SELECT Name, Time, RemoteHost FROM Lastlog2 LIMIT {MOST}"):
+        yield from _row(user, at, host, 1, "lastlog")
+
+
+def _rows(path: Path, query: str) -> list[tuple[object, object, object]]:
+    if not path.exists():
+        return []
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=2)) as db:
+            return db.execute(query).fetchall()
+    except sqlite3.Error:
+        return []
+
+
+def _row(user: object, at: object, host: object, unit: float, witness: str) -> Iterator[Login]:
+    if isinstance(user, str) and isinstance(at, int) and isinstance(host, str):
+        address = _named_address(host.encode("utf-8", "replace"))
+        if address is not None:
+            yield Login(user, address, at / unit, witness)
+
+
+def _packed_address(raw: bytes) -> Prefix | None:
+    if not any(raw):
+        return None
+    if not any(raw[4:]):
+        return Prefix(4, int.from_bytes(raw[:4], "big"), 32)
+    value = int.from_bytes(raw, "big")
+    mapped = value >> 32 == 0xFFFF
+    return Prefix(4, value & 0xFFFFFFFF, 32) if mapped else Prefix(6, value, 128)
+
+
+def _named_address(host: bytes) -> Prefix | None:
+    """The host's text as an address; a name is none, and is not looked up."""
+    try:
+        return parse_address(_text(host))
+    except AddressError:
+        return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")

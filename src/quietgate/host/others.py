@@ -1,0 +1,211 @@
+"""Other firewalls and blockers on this host, read and never touched.
+
+A packet must pass every table: an accept of ours is no accept of theirs. So what they drop is of interest, and only as
+far as it can be read: rules of nft and of iptables-nft as nft lists them; iptables' own text for NAT targets, which nft
+cannot print; legacy iptables by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quietgate.firewall import names
+
+_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
+# Programs that ban or filter too: the name of their process, and what people call them.
+BLOCKERS = {
+    "fail2ban-server": "fail2ban", "sshguard": "sshguard", "crowdsec": "CrowdSec", "denyhosts.py": "DenyHosts",
+    "denyhosts": "DenyHosts", "firewalld": "firewalld", "lfd": "CSF", "ossec-execd": "OSSEC", "wazuh-execd": "Wazuh",
+}  # fmt: skip
+_OWNERS = (
+    (re.compile(r"firewalld"), "firewalld"),
+    (re.compile(r"ufw6?-|ufw"), "ufw"),
+    (re.compile(r"f2b-"), "fail2ban"),
+    (re.compile(r"crowdsec", re.IGNORECASE), "CrowdSec"),
+    (re.compile(r"sshguard"), "sshguard"),
+    (re.compile(r"DOCKER"), "Docker"),
+    (re.compile(r"LIBVIRT"), "libvirt"),
+    (re.compile(r"KUBE-|cali-|CILIUM"), "Kubernetes"),
+)
+_DNAT = re.compile(r"-p (tcp|udp)\b.*--dport (\d+)\b.*-j DNAT --to-destination \[?([0-9a-fA-F.:]+?)\]?:(\d+)\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of somebody else's: nft's name of it, whose it seems to be, and what it does to inbound packets.
+
+    `closes`: it drops or refuses what no rule of it accepts. `opens`: the TCP ports that one of its rules accepts.
+    """
+
+    name: str
+    owner: str
+    closes: bool
+    opens: frozenset[int]
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A port that is sent on to a container or guest, past every input hook."""
+
+    protocol: str
+    port: int
+    address: str
+    inside: int
+
+
+def tables() -> list[Table]:
+    """Every table that is not ours. Empty where nft cannot list them."""
+    listed = _ruleset()
+    rules: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    chains: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for item in listed:
+        for kind, into in (("rule", rules), ("chain", chains)):
+            if kind in item:
+                key = (item[kind]["family"], item[kind]["table"])
+                into.setdefault(key, []).append(item[kind])
+    found = []
+    for (family, name), mine in chains.items():
+        if (family, name) == (names.FAMILY, names.TABLE):
+            continue
+        text = " ".join([name, *(c["name"] for c in mine)])
+        owner = next((who for pattern, who in _OWNERS if pattern.search(text)), "")
+        bases = [c for c in mine if c.get("hook") in ("input", "prerouting") and c.get("type") == "filter"]
+        here = rules.get((family, name), [])
+        closes = any(c.get("policy") == "drop" or _ends_closed(c["name"], here) for c in bases)
+        found.append(Table(f"{family} {name}", owner, closes, frozenset(_opened(here)), tuple(sorted({c["hook"] for c in bases}))))
+    return found
+
+
+def published() -> list[Published]:
+    """Ports that NAT sends on, as iptables and nft tell."""
+    found = set()
+    for program in ("iptables-save", "ip6tables-save"):
+        for line in _run(program, "-t", "nat").splitlines():
+            if match := _DNAT.search(line):
+                found.add(Published(match[1], int(match[2]), match[3], int(match[4])))
+    for item in _ruleset():
+        if "rule" in item and (one := _dnat(item["rule"]["expr"])):
+            found.add(one)
+    return sorted(found, key=lambda p: (p.protocol, p.port, p.address))
+
+
+def at_work(root: Path = Path("/")) -> list[str]:
+    """Other firewalls and blockers that run, or that are switched on, by name."""
+    found = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                comm = (process / "comm").read_text().strip()
+            except OSError:
+                continue
+            found |= {BLOCKERS[name] for name in BLOCKERS if comm == name[:15]}  # comm(5) holds 15 characters
+    try:
+        if re.search(r"^ENABLED=yes", (root / "etc/ufw/ufw.conf").read_text(), re.MULTILINE | re.IGNORECASE):
+            found.add("ufw")
+    except OSError:
+        pass
+    return sorted(found)
+
+
+def legacy() -> list[str]:
+    """Tables of iptables-legacy that hold rules: a second set of rules that `nft list ruleset` does not show."""
+    found = []
+    for program, file in (("iptables-legacy-save", "ip_tables_names"), ("ip6tables-legacy-save", "ip6_tables_names")):
+        try:
+            loaded = (Path("/proc/net") / file).read_text().split()
+        except OSError:
+            continue
+        if loaded and "-A " in _run(program):
+            found.append(program.removesuffix("-save"))
+    return found
+
+
+def _ruleset() -> list[dict[str, Any]]:
+    try:
+        listed = json.loads(_run("nft", "-j", "-t", "list", "ruleset") or "{}")
+    except ValueError:
+        return []
+    return [item for item in listed.get("nftables", []) if isinstance(item, dict)]
+
+
+def _run(program: str, *arguments: str) -> str:
+    path = shutil.which(program, path=_PATH)
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=20, check=False, errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _ends_closed(chain: str, rules: list[dict[str, Any]]) -> bool:
+    """True if the chain, or one it always goes on to, ends with a drop or refusal of everything."""
+    seen: set[str] = set()
+    wanted = [chain]
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for rule in rules:
+            if rule["chain"] != name:
+                continue
+            parts = [p for p in rule["expr"] if not ({"counter", "comment", "log"} & p.keys())]
+            if len(parts) == 1:
+                if {"drop", "reject"} & parts[0].keys() or _target(parts[0]) in ("DROP", "REJECT"):
+                    return True
+                follow = parts[0].get("jump") or parts[0].get("goto")
+                if follow:
+                    wanted.append(follow["target"])
+    return False
+
+
+def _target(part: dict[str, Any]) -> str:
+    xt = part.get("xt")
+    return str(xt.get("name", "")) if isinstance(xt, dict) and xt.get("type") == "target" else ""
+
+
+def _opened(rules: list[dict[str, Any]]) -> Iterator[int]:
+    """TCP ports that some rule names and accepts."""
+    for rule in rules:
+        if any("accept" in p or "jump" in p or "goto" in p for p in rule["expr"]):
+            for part in rule["expr"]:
+                match = part.get("match", {})
+                payload = match.get("left", {}).get("payload", {}) if isinstance(match.get("left"), dict) else {}
+                if payload.get("field") == "dport" and match.get("op") in ("==", "in"):
+                    yield from _ports(match.get("right"))
+
+
+def _ports(right: Any) -> Iterator[int]:
+    if isinstance(right, int):
+        yield right
+    elif isinstance(right, dict) and "set" in right:
+        for one in right["set"]:
+            yield from _ports(one)
+    elif isinstance(right, dict) and "range" in right:
+        low, high = right["range"]
+        if isinstance(low, int) and isinstance(high, int):
+            yield from range(low, high + 1)
+
+
+def _dnat(parts: list[dict[str, Any]]) -> Published | None:
+    port, protocol, to = None, "", None
+    for part in parts:
+        match = part.get("match", {})
+        payload = match.get("left", {}).get("payload", {}) if isinstance(match.get("left"), dict) else {}
+        if payload.get("field") == "dport" and isinstance(match.get("right"), int):
+            port, protocol = match["right"], payload.get("protocol", "")
+        to = part.get("dnat", to)
+    if port is None or not isinstance(to, dict) or protocol not in ("tcp", "udp"):
+        return None
+    inside, address = to.get("port", port), to.get("addr")
+    return Published(protocol, port, address, inside) if isinstance(address, str) and isinstance(inside, int) else None

@@ -1,0 +1,126 @@
+"""Who is logged in over SSH at this moment, by witnesses that only root can write. A mere socket is no session.
+
+- loginuid: PAM sets it at the login (pam_loginuid(8)), the kernel hands it down to every child and lets nobody change it
+  back. Where the daemon itself has one (somebody started sshd by hand), a connection's counts only if its audit session
+  differs from the daemon's: PAM makes a new one at a login.
+- logind and utmp, where the kernel has no audit: both name the process that leads the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import pwd
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from quietgate.host import sockets
+from quietgate.host.logins import leaders
+from quietgate.values import Flow, Session
+
+UNSET = 0xFFFFFFFF  # loginuid of what nobody logged in for
+DAEMONS = ("sshd", "sshd-session")
+LOGIND = Path("/run/systemd/sessions")
+UTMP = Path("/run/utmp")
+
+
+def live(ports: frozenset[int]) -> list[Session]:
+    """Every login that is open now on these local ports. Needs root to see them all."""
+    flows = {f.inode: f for f in sockets.flows(ports) if f.inode}
+    if not flows:
+        return []
+    held = sockets.holders(frozenset(flows))
+    daemons = {_number(pid, "sessionid") for pid in sockets.holders(frozenset(x.inode for x in sockets.listeners()), "sshd")}
+    led = dict(_led())
+    led.update({_field(pid, "PPid:"): who for pid, who in list(led.items())})  # the process that sshd started for the user
+    found: dict[int, Session] = {}
+    for pid, inodes in held.items():
+        if _text(pid, "comm") not in DAEMONS:
+            continue
+        uid = _number(pid, "loginuid")
+        if uid != UNSET and _number(pid, "sessionid") not in daemons:
+            witness = "loginuid"
+        elif pid in led:
+            uid, witness = led[pid]
+        else:
+            continue
+        for inode in inodes:
+            found.setdefault(inode, Session(uid, flows[inode], witness))
+    return list(found.values())
+
+
+def administrators(named: Iterable[str]) -> frozenset[int]:
+    """User numbers of these users, and of the members of these groups (with a % before their name)."""
+    found = set()
+    for name in named:
+        with contextlib.suppress(KeyError):
+            if not name.startswith("%"):
+                found.add(pwd.getpwnam(name).pw_uid)
+                continue
+            group = grp.getgrnam(name[1:])
+            found |= {u.pw_uid for u in pwd.getpwall() if u.pw_gid == group.gr_gid}
+            for member in group.gr_mem:
+                with contextlib.suppress(KeyError):
+                    found.add(pwd.getpwnam(member).pw_uid)
+    return frozenset(found)
+
+
+def user_name(uid: int) -> str:
+    """The name of a user number, or the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def own_login() -> int | None:
+    """The login user number of this process; None where nobody logged in (a unit, the console without PAM)."""
+    uid = _number("self", "loginuid")
+    return None if uid == UNSET else uid
+
+
+def own_connection(ports: frozenset[int]) -> Flow | None:
+    """The SSH connection that this process runs in: that of the nearest ancestor that holds one."""
+    flows = {f.inode: f for f in sockets.flows(ports) if f.inode}
+    held = sockets.holders(frozenset(flows)) if flows else {}
+    pid = "self"
+    for _ in range(64):
+        parent = _field(pid, "PPid:")
+        if parent <= 1:
+            return None
+        if parent in held and _text(parent, "comm") in DAEMONS:
+            return flows[min(held[parent])]
+        pid = str(parent)
+    return None
+
+
+def _led() -> Iterator[tuple[int, tuple[int, str]]]:
+    """Leading process -> user number and witness, from logind and utmp."""
+    for pid, user in leaders(UTMP):
+        with contextlib.suppress(KeyError):
+            yield pid, (pwd.getpwnam(user).pw_uid, "utmp")
+    with contextlib.suppress(OSError):
+        for file in LOGIND.iterdir():
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                values = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+                if values.get("REMOTE") == "1" and values.get("STATE") in ("active", "online"):
+                    yield int(values["LEADER"]), (int(values["UID"]), "logind")
+
+
+def _text(pid: int | str, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _number(pid: int | str, name: str) -> int:
+    text = _text(pid, name)
+    return int(text) if text.isdigit() else UNSET
+
+
+def _field(pid: int | str, name: str) -> int:
+    for line in _text(pid, "status").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    return 0

@@ -1,0 +1,38 @@
+"""systemd, where it runs: the timer's interval follows the policy."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from pathlib import Path
+
+RUNNING = Path("/run/systemd/system")
+TIMER = "quietgate-refresh.timer"
+USUAL = 300  # seconds; what the unit itself says
+
+
+def refresh_every(root: Path, seconds: int) -> None:
+    """Let the refresh timer fire so often. Idempotent; does nothing below another root, or where there is no such timer.
+
+    A drop-in below /run: it is gone after a boot, and the timer's own interval holds until the first `up` or refresh.
+    """
+    if root != Path("/") or not RUNNING.is_dir() or not Path("/etc/systemd/system", TIMER).exists():
+        return
+    file = RUNNING / f"{TIMER}.d" / "interval.conf"
+    wanted = f"[Timer]\nOnUnitInactiveSec=\nOnActiveSec={seconds}s\nOnUnitInactiveSec={seconds}s\n" if seconds != USUAL else ""
+    try:
+        found = file.read_text()
+    except OSError:
+        found = ""
+    program = shutil.which("systemctl", path="/usr/bin:/bin")
+    if found == wanted or program is None:
+        return
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if wanted:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(wanted)
+        else:
+            file.unlink(missing_ok=True)
+        for words in (["daemon-reload"], ["try-restart", TIMER]):
+            subprocess.run([program, *words], capture_output=True, timeout=30, check=False)

@@ -1,0 +1,30 @@
+"""`quietgate boot`."""
+
+from __future__ import annotations
+
+import click
+
+from quietgate.app.apply import boot
+from quietgate.app.parts import Parts
+from quietgate.host.paths import Paths
+from quietgate.ui import forms
+from quietgate.ui.cli import Settings
+from quietgate.ui.text import plural
+
+
+@click.command("boot")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(settings: Settings, as_json: bool) -> None:
+    """Load what was confirmed, and the bans: for the boot unit, before the network is up.
+
+    A trial that ran when the host went down is not loaded. Without a confirmed generation the policy is loaded.
+
+    \b
+    quietgate boot
+    """
+    done = boot(Parts.at(Paths(settings.root)))
+    if as_json:
+        print(forms.form("boot", {"generation": done.number, "bans": done.bans, "fresh": done.fresh}))
+        return
+    print(f"generation {done.number} is in force" + (" (made from the policy)" if done.fresh else "") + f", {plural(done.bans, 'ban')}")

@@ -1,0 +1,31 @@
+"""`quietgate confirm`."""
+
+from __future__ import annotations
+
+import click
+
+from quietgate.app.parts import Parts
+from quietgate.app.trial import confirm
+from quietgate.host.paths import Paths
+from quietgate.ui import forms
+from quietgate.ui.cli import Settings
+
+
+@click.command("confirm")
+@click.option("--anyway", is_flag=True, help="Also from a connection that is older than the trial, and proves nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(settings: Settings, anyway: bool, as_json: bool) -> None:
+    """Keep the ruleset that is on trial. Type it in a new connection: that it opened is the proof.
+
+    \b
+    sudo quietgate confirm
+    """
+    done = confirm(Parts.at(Paths(settings.root)), anyway=anyway)
+    if as_json:
+        print(forms.form("confirm", {"generation": done.number, "proven": [f"IPv{v}" for v in done.proven]}))
+        return
+    print(f"generation {done.number} is confirmed: it stays, and a boot loads it")
+    missing = [f"IPv{v}" for v in (4, 6) if v not in done.proven]
+    if done.proven and missing:
+        print(f"not proven: {', '.join(missing)}; nobody logged in that way during the trial")

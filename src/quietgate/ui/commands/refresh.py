@@ -1,0 +1,31 @@
+"""`quietgate refresh`."""
+
+from __future__ import annotations
+
+import click
+
+from quietgate.app.apply import refresh
+from quietgate.app.parts import Parts
+from quietgate.host.paths import Paths
+from quietgate.ui import forms
+from quietgate.ui.cli import Settings
+
+
+@click.command("refresh")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(settings: Settings, as_json: bool) -> None:
+    """Follow host names, sshd's ports and logins: for the timer. Files that were edited since `up` are not touched.
+
+    \b
+    quietgate refresh
+    """
+    done = refresh(Parts.at(Paths(settings.root)))
+    if as_json:
+        print(forms.form("refresh", {"generation": done.number, "changed": done.changed, "skipped": done.skipped}))
+    elif done.skipped:
+        print(f"nothing was refreshed: {done.skipped}")
+    elif done.changed:
+        print(f"generation {done.number} is in force: host names or sshd's ports have changed")
+    else:
+        print(f"generation {done.number} is in force, as before")
