@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class Pair:
     client: Host
     root: Path
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    litter: list[Path] = field(default_factory=list)
 
     def policy(self, text: str) -> None:
         """Write the server's policy."""
@@ -172,7 +174,11 @@ class Sshd:
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
         self.user_key = place / "user"
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.user_key))
-        authorized = place / "authorized"
+        # sshd reads it as the user who logs in, who may not look into pytest's folders
+        readable = Path(tempfile.mkdtemp(prefix="qg-keys-", dir="/run"))
+        pair.litter.append(readable)
+        readable.chmod(0o755)
+        authorized = readable / "authorized"
         shutil.copy(self.user_key.with_suffix(".pub"), authorized)
         Path("/run/sshd").mkdir(exist_ok=True)
         config = place / "config"
@@ -227,6 +233,7 @@ def make_pair(root: Path) -> Iterator[Pair]:
         client.sh("ip", "route", "add", "local", "198.19.0.0/16", "dev", "lo")
         client.sh("ip", "-6", "route", "add", "local", "2001:db8:100::/40", "dev", "lo")
         client.sh("ip", "-6", "route", "add", "local", "64:ff9b::/96", "dev", "lo")
+        client.sysctl("net.ipv6.ip_nonlocal_bind", 1)  # ssh's BindAddress may be any of them
         server.sh("ip", "route", "add", "198.18.16.0/20", "via", CLIENT4)
         server.sh("ip", "route", "add", "198.19.0.0/16", "via", CLIENT4)
         server.sh("ip", "-6", "route", "add", "2001:db8:100::/40", "via", CLIENT6)
@@ -243,6 +250,8 @@ def make_pair(root: Path) -> Iterator[Pair]:
             sh("ip", "netns", "del", host.name, check=False)
         for child in pair.children:
             child.wait(10)
+        for path in pair.litter:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 # -- raw packets

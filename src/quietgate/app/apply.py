@@ -18,6 +18,7 @@ from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, drifted, in_force, listing, look, stale
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
+from quietgate.app.rehearse import Report, refusal, rehearse
 from quietgate.app.survey import install, proposal
 from quietgate.errors import Busy, KernelError, NftError, StateError
 from quietgate.firewall import names
@@ -37,7 +38,10 @@ BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What `up` did. `changed` is False when the same ruleset was already in force; `trial` its seconds, None at once."""
+    """What `up` did. `changed` is False when the same ruleset was already in force; `trial` its seconds, None at once.
+
+    `report`: what the rehearsal proved; None where there was none.
+    """
 
     number: int
     changed: bool
@@ -46,7 +50,7 @@ class Up:
     floor: int
     prepared: Prepared
     trial: int | None = None
-    unseen: tuple[str, ...] = ()
+    report: Report | None = None
 
 
 def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False) -> Up:
@@ -55,14 +59,31 @@ def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False
     Idempotent. Raises QuietgateError and has then changed nothing: Refused where the rehearsal finds somebody locked
     out (unless `force`), Busy while another trial runs.
     """
-    del force
     parts.nft.version()
     with locked(parts.paths.lock):
         prepared = prepare(parts.paths)
+        report = _rehearsed(parts, prepared)
+        refused = refusal(report) if report is not None else None
+        if refused is not None and (now or not force):
+            raise refused
         done = put_in_force(parts, prepared, None if now else trial or prepared.policy.lockout.trial)
+        done = replace(done, report=report)
         with contextlib.suppress(OSError):
             parts.paths.held_down.unlink(missing_ok=True)
     return done
+
+
+def _rehearsed(parts: Parts, prepared: Prepared) -> Report | None:
+    """Try the candidate in a copy of this host; None where it is in force already, or where the policy asks for none."""
+    inside = look(parts.nft)
+    record = in_force(parts.generations, inside)
+    if not prepared.policy.lockout.rehearse or (record is not None and record.digest == prepared.digest):
+        return None
+    now = time.time()
+    with parts.store() as store:
+        known.gather(store, parts.paths, max(prepared.policy.ssh.known or 0, prepared.policy.lockout.history), now)
+        admins.refresh(store, prepared.policy, prepared.ports.ports, now)
+        return rehearse(prepared, store, record, now)
 
 
 def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
@@ -207,6 +228,9 @@ def refresh(parts: Parts) -> Refreshed:
                 store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
                 fill(parts, store, sets, prepared, time.time())
             return Refreshed(record.number, changed=False)
+        report = _rehearsed(parts, prepared)
+        if report is not None and (refused := refusal(report)) is not None:
+            raise refused  # what is in force stays; the next refresh tries again
         done = put_in_force(parts, prepared, None)
     return Refreshed(done.number, done.changed)
 

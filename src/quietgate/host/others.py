@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,27 @@ def legacy() -> list[str]:
         if loaded and "-A " in _run(program):
             found.append(program.removesuffix("-save"))
     return found
+
+
+def load_into(run: Callable[..., tuple[int, str]]) -> list[str]:
+    """Load every table that is not ours into another namespace, in which `run` runs a program (with `text` on its standard
+    input). Names what could not be loaded.
+
+    nft cannot read again what iptables-nft wrote with its own matches: those go through iptables-save.
+    """
+    missing = []
+    listed = {(t["family"], t["name"]) for item in _ruleset() if (t := item.get("table"))}
+    plain = sorted(key for key in listed if key != (names.FAMILY, names.TABLE))
+    for family, name in plain:
+        text = _run("nft", "list", "table", family, name)
+        code, _ = run("nft", "-f", "-", text=text) if text and "xt " not in text else (1, "")
+        if code and family in ("ip", "ip6") and name in ("filter", "nat", "mangle", "raw", "security"):
+            save, restore = ("iptables-save", "iptables-restore") if family == "ip" else ("ip6tables-save", "ip6tables-restore")
+            saved = _run(save, "-t", name)
+            code, _ = run(restore, text=saved) if saved else (1, "")
+        if code:
+            missing.append(f"table {family} {name}")
+    return [*missing, *legacy()]
 
 
 def _ruleset() -> list[dict[str, Any]]:

@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import click
 
 from quietgate.app.apply import Up, up
 from quietgate.app.parts import Parts
+from quietgate.app.rehearse import UNSEEN
 from quietgate.app.trial import Moment, confirm, revert, watch
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError, QuietgateError
@@ -47,8 +48,8 @@ def command(settings: Settings, now: bool, length: str | None, force: bool, deta
     done = up(parts, now=now, trial=seconds, force=force)
     for warning in done.prepared.warnings:
         print(f"warning: {safe(str(warning))}", file=sys.stderr)
-    for line in done.unseen:
-        print(f"unknown: {safe(line)}", file=sys.stderr)
+    for line in _rehearsal(done):
+        print(safe(line), file=sys.stderr)
     if done.trial is None:
         _say_kept(done, as_json=as_json)
         return Exit.OK
@@ -59,6 +60,37 @@ def command(settings: Settings, now: bool, length: str | None, force: bool, deta
             _say_armed(done)
         return Exit.OK
     return _wait(parts, done, as_json=as_json)
+
+
+def _rehearsal(done: Up) -> Iterator[str]:
+    """What the rehearsal proved, in a few lines."""
+    report = done.report
+    if report is None:
+        return
+    yield from (f"would be shut out: {failure}" for failure in report.failed)
+    yield from (f"unknown: {line}" for line in report.unknown)
+    if report.proven:
+        sources, wrong = len({p.address for p in report.proven}), len({f.probe.address for f in report.failed})
+        yield f"rehearsed with {report.method}: {sources} of {sources + wrong} addresses that must get in do"
+    yield f"not seen by a rehearsal: {', '.join(UNSEEN)}"
+
+
+def _report(done: Up) -> dict[str, object] | None:
+    report = done.report
+    if report is None:
+        return None
+    rows = [{"address": str(p.address), "port": p.port, "why": p.why, "session": p.session} for p in report.proven]
+    failed = [
+        {"address": str(f.probe.address), "port": f.probe.port, "why": f.probe.why, "by": f.by, "remedy": f.remedy} for f in report.failed
+    ]
+    return {
+        "method": report.method,
+        "proven": rows,
+        "failed": failed,
+        "unknown": report.unknown,
+        "seconds": report.seconds,
+        "unseen": UNSEEN,
+    }
 
 
 def _seconds(length: str | None) -> int | None:
@@ -153,7 +185,7 @@ def _print(say: Callable[[], object]) -> None:
 
 def _fields(done: Up) -> dict[str, object]:
     return {"generation": done.number, "changed": done.changed, "bans": done.bans, "known": done.known, "floor": done.floor,
-            "trial": done.trial, "ssh_ports": done.prepared.ports.ports, "unseen": done.unseen,
+            "trial": done.trial, "ssh_ports": done.prepared.ports.ports, "rehearsal": _report(done),
             "warnings": [forms.problem(w) for w in done.prepared.warnings]}  # fmt: skip
 
 
