@@ -6,8 +6,12 @@ Only sessions that a login opened count (`host/sessions.py`), and only those of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from quietgate.app.known import put
+from quietgate.app.prepare import Prepared
 from quietgate.firewall import names
+from quietgate.host import sockets
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import administrators, live
 from quietgate.host.store import Store
@@ -40,6 +44,16 @@ def sources(store: Store, counting: Counting, now: float) -> dict[Prefix, float]
         source = counting.source_of(address)
         found[source] = max(found.get(source, 0.0), until - now)
     return found
+
+
+def evict(store: Store, sets: SetWriter, banned: Sequence[Prefix], prepared: Prepared, now: float) -> int:
+    """Take banned sources off the floor and end their open SSH connections; how many were ended. Ban first, then this."""
+    counting = prepared.policy.ssh.counting
+    for prefix in banned:
+        store.drop_floor(prefix)
+    fill(sets, counting, sources(store, counting, now))
+    open_now = sockets.flows(frozenset(prepared.ports.ports))
+    return sum(sockets.destroy(f) for f in open_now if any(p.covers(f.peer) for p in banned))
 
 
 def fill(sets: SetWriter, counting: Counting, floor: dict[Prefix, float], *, gain: bool = False) -> None:

@@ -73,7 +73,7 @@ def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False
     return done
 
 
-def _rehearsed(parts: Parts, prepared: Prepared) -> Report | None:
+def _rehearsed(parts: Parts, prepared: Prepared, *, remembered: bool = True) -> Report | None:
     """Try the candidate in a copy of this host; None where it is in force already, or where the policy asks for none."""
     inside = look(parts.nft)
     record = in_force(parts.generations, inside)
@@ -83,7 +83,7 @@ def _rehearsed(parts: Parts, prepared: Prepared) -> Report | None:
     with parts.store() as store:
         known.gather(store, parts.paths, max(prepared.policy.ssh.known or 0, prepared.policy.lockout.history), now)
         admins.refresh(store, prepared.policy, prepared.ports.ports, now)
-        return rehearse(prepared, store, record, now)
+        return rehearse(prepared, store, record, now, remembered=remembered)
 
 
 def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
@@ -228,7 +228,7 @@ def refresh(parts: Parts) -> Refreshed:
                 store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
                 fill(parts, store, sets, prepared, time.time())
             return Refreshed(record.number, changed=False)
-        report = _rehearsed(parts, prepared)
+        report = _rehearsed(parts, prepared, remembered=False)
         if report is not None and (refused := refusal(report)) is not None:
             raise refused  # what is in force stays; the next refresh tries again
         done = put_in_force(parts, prepared, None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from quietgate.app.inside import in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
+from quietgate.app.rehearse import Proved
 from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.firewall import names
 from quietgate.firewall.evaluate import Decision, Packet, decide
@@ -45,6 +46,7 @@ class Explanation:
     up: bool
     kernel: bool
     policy_differs: bool
+    proved: Proved | None = None
 
 
 class _Kernel:
@@ -82,7 +84,8 @@ class _Kernel:
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
 
 
-def why(parts: Parts, address: Prefix, port: int | None = None, protocol: str = "tcp", interface: str = "eth0") -> Explanation:
+def why(parts: Parts, address: Prefix, port: int | None = None, protocol: str = "tcp", interface: str = "eth0", *,
+        prove: bool = False) -> Explanation:  # fmt: skip
     """What happens to the first packet of a new connection from `address`. Raises QuietgateError for a bad policy."""
     prepared = prepare(parts.paths)
     port = prepared.ports.ports[0] if port is None else port
@@ -136,7 +139,15 @@ def why(parts: Parts, address: Prefix, port: int | None = None, protocol: str = 
         up=record is not None,
         kernel=kernel,
         policy_differs=record is not None and record.digest != prepared.digest,
+        proved=_proved(parts, prepared, address, packet.dport) if prove else None,
     )
+
+
+def _proved(parts: Parts, prepared: Prepared, address: Prefix, port: int) -> Proved:
+    from quietgate.app.rehearse import prove
+
+    with parts.store() as store:
+        return prove(prepared, store, address, port, time.time())
 
 
 def _slots(prepared: Prepared, address: Prefix, world: _Kernel) -> list[float | None]:

@@ -75,11 +75,14 @@ class Report:
     seconds: float = 0.0
 
 
-def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: float) -> Report:
-    """Try the candidate. Changes nothing. `in_force` tells who gets in today."""
+def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: float, *, remembered: bool = True) -> Report:
+    """Try the candidate. Changes nothing. `in_force` tells who gets in today.
+
+    `remembered` False leaves out past logins: where only a host name moved, its old address loses what it had by intent.
+    """
     begin = time.monotonic()
     report = Report("real connections")
-    probes = list(_probes(prepared, store, in_force, now, report))
+    probes = list(_probes(prepared, store, in_force, now, report, remembered=remembered))
     report.failed += _denied(prepared, store, now)
     ruleset = _roomy(prepared)
     state = State.of(prepared, store, probes, now)
@@ -102,6 +105,39 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What a real packet met, beside what the evaluator says of the same: verdicts, and what ended it ("" if nothing did)."""
+
+    let_in: bool
+    expected: bool
+    by: str
+    unknown: str = ""
+
+    @property
+    def agree(self) -> bool:
+        """False is a bug of ours."""
+        return bool(self.unknown) or self.let_in == self.expected
+
+
+def prove(prepared: Prepared, store: Store, address: Prefix, port: int, now: float) -> Proved:
+    """Try one new TCP connection in a copy of this host, under the policy and the bans, floor and known sources of now."""
+    probe = Probe(address, port, "asked for")
+    ruleset = _roomy(prepared)
+    state = State.of(prepared, store, [probe], now)
+    ways = paths_to([address])
+    if address not in ways or LINK_LOCAL6.covers(address):
+        return Proved(let_in=False, expected=False, by="", unknown=f"this host has no path to {address} that can be rehearsed")
+    way = ways[address]
+    expected = _decide(ruleset, address, port, state.memory(), way.interface).verdict == "accept"
+    report = Report("real connections")
+    try:
+        _really({probe: Try(address, port, way.interface, way.local)}, prepared, ruleset, state, report)
+    except (PermissionError, HostError) as error:
+        return Proved(let_in=False, expected=expected, by="", unknown=f"no namespace to rehearse in: {error}")
+    return Proved(bool(report.proven), expected, report.failed[0].by if report.failed else "", "; ".join(report.unknown))
+
+
 def refusal(report: Report) -> Refused | None:
     """The error that stops `up`; None if nobody would be shut out."""
     if not report.failed:
@@ -114,7 +150,7 @@ def refusal(report: Report) -> Refused | None:
 # -- whom to try
 
 
-def _probes(prepared: Prepared, store: Store, in_force: Record | None, now: float, report: Report) -> Iterator[Probe]:
+def _probes(prepared: Prepared, store: Store, in_force: Record | None, now: float, report: Report, *, remembered: bool) -> Iterator[Probe]:
     policy, ports = prepared.policy, prepared.ports.ports
     seen: set[tuple[Prefix, int]] = set()
 
@@ -144,7 +180,7 @@ def _probes(prepared: Prepared, store: Store, in_force: Record | None, now: floa
                 if not LINK_LOCAL6.covers(sample) and fresh(sample, listening[0]):
                     yield Probe(sample, listening[0], f"{path}, {entry.origin}")
     today = _today(prepared, store, in_force, now)
-    for login in store.logins(now - policy.lockout.history):
+    for login in store.logins(now - policy.lockout.history) if remembered else ():
         if not LINK_LOCAL6.covers(login.address) and today(login.address, listening[0]) and fresh(login.address, listening[0]):
             yield Probe(login.address, listening[0], f"{login.user} logged in from there")
     if len(seen) >= MOST:
@@ -347,9 +383,9 @@ def _remedy(id_: str) -> str:
 # -- without namespaces
 
 
-def _decide(ruleset: Ruleset, address: Prefix, port: int, memory: Memory) -> Decision:
+def _decide(ruleset: Ruleset, address: Prefix, port: int, memory: Memory, interface: str = "eth0") -> Decision:
     local = Prefix(address.version, 1, BITS[address.version])
-    return decide(ruleset, Packet(address, local, 6, 40000, port, frozenset({"syn"}), iif="eth0", expires=120.0), memory)
+    return decide(ruleset, Packet(address, local, 6, 40000, port, frozenset({"syn"}), iif=interface, expires=120.0), memory)
 
 
 def _evaluated(todo: dict[Probe, Try], ruleset: Ruleset, state: State, report: Report) -> None:

@@ -68,4 +68,6 @@ def why(e: Explanation, now: float) -> dict[str, Any]:
         "sets": [{"set": s.name, "address": str(s.address), "left": s.left} for s in e.sets],
         "slots_used": e.slots_used, "slots": e.slots, "next_slot": e.next_slot,
         "bans": [ban(b, now) for b in e.bans], "up": e.up, "kernel": e.kernel, "policy_differs": e.policy_differs,
+        "proved": None if e.proved is None else {"let_in": e.proved.let_in, "agree": e.proved.agree, "by": e.proved.by,
+                                                 "unknown": e.proved.unknown},
     }  # fmt: skip

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from quietgate.app import admins
 from quietgate.app.bans import Bans, Outcome, Protected
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
@@ -19,6 +21,7 @@ from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
 from quietgate.host.store import Store
+from quietgate.net import Prefix
 from quietgate.policy.model import prefixes_of
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
@@ -33,10 +36,13 @@ WAIT = 10.0  # seconds that a ban waits for another change to end
 @click.argument("targets", nargs=-1, metavar="[ADDRESS]...")
 @click.option("--for", "length", metavar="TIME", help='How long: 10m, 2h, 30d, or "forever". Default: bans.manual.for.')
 @click.option("--scope", type=click.Choice([s.value for s in Scope]), help="The SSH ports, or every packet. Default: bans.manual.scope.")
+@click.option("--evict", is_flag=True, help="Also an administrator's address: ends its open connections, takes it off the floor.")
 @click.option("--reason", default="", metavar="TEXT", help="Kept with the ban, and shown by `bans` and `why`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(settings: Settings, targets: tuple[str, ...], length: str | None, scope: str | None, reason: str, as_json: bool) -> int:
+def command(
+    settings: Settings, targets: tuple[str, ...], length: str | None, scope: str | None, evict: bool, reason: str, as_json: bool
+) -> int:
     """Shut out addresses or prefixes. Effective before it returns, kept over reboots.
 
     A single address stands for its source: the /64, for IPv6 (write /128 for just the one). Addresses that must not
@@ -46,6 +52,7 @@ def command(settings: Settings, targets: tuple[str, ...], length: str | None, sc
     sudo quietgate ban 203.0.113.9 --for 1d --reason "guessing"
     sudo quietgate ban 203.0.113.0/24 --scope ssh
     sudo quietgate ban < addresses.txt
+    sudo quietgate ban 203.0.113.9 --evict      a stolen administrator's account
     """
     parts = Parts.at(Paths(settings.root))
     prepared = prepare(parts.paths)
@@ -56,21 +63,30 @@ def command(settings: Settings, targets: tuple[str, ...], length: str | None, sc
     with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
         now = time.time()
         store.forget_ended(now)
-        bans = Bans(store, sets, prepared.policy.ssh.counting, manual.max)
+        counting = prepared.policy.ssh.counting
+        admins.refresh(store, prepared.policy, prepared.ports.ports, now)
+        floor = () if evict else admins.sources(store, counting, now)
         until = None if seconds is None else now + seconds
-        outcome = bans.ban(requests, protected(prepared), chosen, until, now, reason[:1000], _author())
+        bans = Bans(store, sets, counting, manual.max)
+        outcome = bans.ban(requests, protected(prepared, floor), chosen, until, now, reason[:1000], _author())
+        ended = 0
+        if evict:
+            ended = admins.evict(store, sets, [b.prefix for b in outcome.bans], prepared, now)
     if as_json:
         print(_form(outcome, mistakes, now))
     else:
         _say(outcome, mistakes, until, chosen)
+        if evict:
+            print(f"evicted: {plural(ended, 'open SSH connection')} ended, and no address of theirs is kept open any more")
     return _code(outcome, mistakes)
 
 
-def protected(prepared: Prepared) -> Protected:
-    """Who may not be banned under this policy, and the host itself."""
+def protected(prepared: Prepared, floor: Iterable[Prefix] = ()) -> Protected:
+    """Who may not be banned under this policy, administrators, and the host itself."""
     policy, resolved = prepared.policy, prepared.resolved
     return Protected.of(
         [
+            ("an administrator is or was logged in from there (--evict shuts out a stolen account)", floor),
             ("it is in ssh.trusted", prefixes_of(policy.ssh.trusted, resolved)),
             ("it is in firewall.allow", prefixes_of(policy.firewall.allow, resolved)),
             ("it is in guard.never_ban", prefixes_of(policy.never_ban, resolved)),

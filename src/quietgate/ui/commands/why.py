@@ -8,6 +8,7 @@ import click
 
 from quietgate.app.explain import PROTOCOLS, Explanation, why
 from quietgate.app.parts import Parts
+from quietgate.app.rehearse import Proved
 from quietgate.clock import format_duration
 from quietgate.errors import InputError
 from quietgate.host.paths import Paths
@@ -24,26 +25,39 @@ WORDS = {"accept": "is let in", "drop": "is dropped", "reject": "is refused", "r
 @click.option("--port", type=click.IntRange(1, 65535), help="Destination port. Default: the first SSH port.")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="tcp", show_default=True)
 @click.option("--interface", default="eth0", show_default=True, help="The interface it comes in by.")
+@click.option("--prove", is_flag=True, help="Try it with a real packet as well, in a copy of this host.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(settings: Settings, address: str, port: int | None, protocol: str, interface: str, as_json: bool) -> None:
+def command(settings: Settings, address: str, port: int | None, protocol: str, interface: str, prove: bool, as_json: bool) -> None:
     """What happens to a new connection from ADDRESS, and why.
 
     \b
     sudo quietgate why 203.0.113.9
     sudo quietgate why 2001:db8::9 --port 443
+    sudo quietgate why 203.0.113.9 --prove
     """
     try:
         prefix = parse_address(address)
     except AddressError as error:
         raise InputError(str(error), error.remedy) from None
-    found = why(Parts.at(Paths(settings.root)), prefix, port, protocol, interface)
+    if prove and protocol != "tcp":
+        raise InputError("--prove tries TCP connections only", "take out --protocol, or --prove")
+    found = why(Parts.at(Paths(settings.root)), prefix, port, protocol, interface, prove=prove)
     now = time.time()
     if as_json:
         print(forms.form("why", forms.why(found, now)))
         return
     for line in _lines(found, now):
         print(safe(line))
+
+
+def _proved(p: Proved) -> str:
+    if p.unknown:
+        return f"not proved: {p.unknown}"
+    met = "it was let in" if p.let_in else f"it was shut out by {p.by}"
+    if p.agree:
+        return f"proved with a real packet in a copy of this host: {met}"
+    return f"a bug of ours: with a real packet {met}, and that is not what the rules above say; please report it"
 
 
 def _lines(e: Explanation, now: float) -> list[str]:
@@ -64,6 +78,8 @@ def _lines(e: Explanation, now: float) -> list[str]:
         lines.append(f"  limit: {e.slots_used} of {e.slots} places used{following}")
     lines += [f"  held: {s.address} in {s.name}" + (f" for {format_duration(s.left)} more" if s.left is not None else "")
               for s in e.sets if not s.name.startswith("slot")]  # fmt: skip
+    if e.proved is not None:
+        lines.append(f"  {_proved(e.proved)}")
     if not e.kernel:
         lines.append("  the kernel's sets were not looked at: that needs root")
     elif not e.up:
