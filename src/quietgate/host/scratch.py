@@ -303,8 +303,8 @@ class Scratch:
             time.sleep(0.005)
         return found
 
-    def trace(self, tries: Sequence[Try], within: float) -> dict[Try, tuple[str, str]]:
-        """Try again what failed, with the kernel's own trace: the table and the rule that ended each."""
+    def trace(self, tries: Sequence[Try], within: float) -> tuple[dict[Try, tuple[str, str]], set[Try]]:
+        """Try again what failed, with the kernel's own trace: the table and the rule that ended each; and what came to be now."""
         nft = _program("nft")
         self.here.run(nft, "-f", "-", text="add table inet qg_trace\nadd chain inet qg_trace t { type filter hook prerouting priority -350; }\n"
                       "add rule inet qg_trace t meta l4proto tcp meta nftrace set 1\n")  # fmt: skip
@@ -319,12 +319,13 @@ class Scratch:
         while not lines and time.monotonic() < until:  # the monitor listens when it has seen something
             for s in self.connect(tries[:1], 0.2).values():
                 s.close()
-        for s in self.connect(tries, within).values():
+        late = self.connect(tries, within)
+        for s in late.values():
             s.close()
         child.terminate()
         child.wait(5)
         reader.join(5)
-        return _ended(lines, tries)
+        return _ended(lines, tries), set(late)
 
 
 def _ended(lines: Sequence[str], tries: Sequence[Try]) -> dict[Try, tuple[str, str]]:

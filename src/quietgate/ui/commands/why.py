@@ -55,6 +55,8 @@ def _proved(p: Proved) -> str:
     if p.unknown:
         return f"not proved: {p.unknown}"
     met = "it was let in" if p.let_in else f"it was shut out by {p.by}"
+    if p.foreign and p.expected:
+        return f"proved with a real packet in a copy of this host: our rules let it in, but {met}"
     if p.agree:
         return f"proved with a real packet in a copy of this host: {met}"
     return f"a bug of ours: with a real packet {met}, and that is not what the rules above say; please report it"
