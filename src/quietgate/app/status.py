@@ -97,7 +97,7 @@ def status(parts: Parts) -> Status:
         generation=number,
         ssh_ports=record.ports if record else prepared.ports.ports if prepared else (),
         ports_why=prepared.ports.why if prepared else "",
-        who="" if ssh is None else "anyone" if ssh.sources.anywhere else f"{len(ssh.sources.entries)} entries of ssh.from",
+        who="" if ssh is None else "anyone" if ssh.sources.anywhere else f"{len(ssh.sources.entries)} in ssh.from",
         limit="" if ssh is None else str(ssh.limit) if ssh.limit else "off",
         bans=kept[0],
         bans_day=kept[1],

@@ -61,7 +61,8 @@ class SshPorts:
     """The ports, why these, and what the firewall must know of sshd.
 
     `bound`: a listener is bound to a single address. `begin`, `grace`: the strictest of all daemons (see `Door`).
-    `listening`: where an sshd listens now, whatever the policy names. `daemons`, `configs`: for `status` and `doctor`.
+    `listening`: where an sshd listens now, whatever the policy names. `daemons` run now; `configs` are theirs, or where none
+    runs the one that a boot would start.
     """
 
     ports: tuple[int, ...]
@@ -81,7 +82,8 @@ def find_ports(named: tuple[int, ...] | None) -> SshPorts:
     """
     listening = sockets.listeners()
     daemons = tuple(running(listening))
-    configs = tuple(_configs(daemons))
+    in_use = tuple(effective(a) for a in dict.fromkeys(_kept(d.arguments) for d in daemons))
+    configs = in_use if any(not _kept(d.arguments) for d in daemons) else (*in_use, effective())  # and what a boot would start
     activated = _systemd_sockets()
     now = {p for d in daemons for p in d.ports} | {p for p in activated if p in {x.port for x in listening}}
     if named is None:
@@ -97,7 +99,8 @@ def find_ports(named: tuple[int, ...] | None) -> SshPorts:
         found, why = named, "named in the policy"
     bound = any(x.port in found and not x.wildcard for x in listening)
     begins = [d.startups[1] for d in daemons if d.startups] or [c.startups()[0] for c in configs] or [10]
-    return SshPorts(found, why, bound, max(1, min(begins)), _longest([c.grace() for c in configs]), tuple(sorted(now)), daemons, configs)
+    return SshPorts(found, why, bound, max(1, min(begins)), _longest([c.grace() for c in in_use or configs]), tuple(sorted(now)), daemons,
+                    in_use or configs)  # fmt: skip
 
 
 def running(listening: list[Listener]) -> Iterator[Daemon]:
@@ -112,15 +115,6 @@ def running(listening: list[Listener]) -> Iterator[Daemon]:
         startups = tuple(int(n) for n in found.groups()[2:]) if found and found[4] else None
         arguments = tuple(found[2].split()) if found else ()
         yield Daemon(pid, tuple(sorted({ports[i] for i in inodes})), startups, arguments)  # type: ignore[arg-type]
-
-
-def _configs(daemons: tuple[Daemon, ...]) -> Iterator[Config]:
-    """The configuration of each daemon, and of the one a boot would start, each once."""
-    seen = set()
-    for arguments in (*(_kept(d.arguments) for d in daemons), ()):
-        if arguments not in seen:
-            seen.add(arguments)
-            yield effective(arguments)
 
 
 def _kept(arguments: tuple[str, ...]) -> tuple[str, ...]:

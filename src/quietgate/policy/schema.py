@@ -97,13 +97,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("firewall.marks", t.listed(t.mark_bit, "mark bits"), [0x10000000, 0x20000000],
             "Two conntrack mark bits that nobody else on this host uses."),
     # lockout
-    Setting("lockout.trial", t.duration(10, 3600), "60s", "How long an unconfirmed change lives.", since=LATER),
+    Setting("lockout.trial", t.duration(10, 3600), "60s", "How long an unconfirmed change lives."),
     Setting("lockout.keep", t.duration(), "24h",
-            "An administrator's address stays open on SSH this long after his session.", since=LATER),
+            "An administrator's address stays open on SSH this long after his session."),
     Setting("lockout.admins", t.listed(t.text, "users"), ["root", "%sudo", "%wheel"],
-            "Whose sessions are protected; % names a group.", since=LATER),
-    Setting("lockout.rehearse", t.boolean, True, "Try real connections before a change.", since=LATER),
-    Setting("lockout.history", t.duration(), "30d", "Remembered logins that are tried.", since=LATER),
+            "Whose sessions are protected; % names a group."),
+    Setting("lockout.rehearse", t.boolean, True, "Try real connections before a change."),
+    Setting("lockout.history", t.duration(), "30d", "Remembered logins that are tried."),
     # guard
     Setting("guard.enabled", t.boolean, True, "Read sshd's log and ban who attacks.", since=LATER),
     Setting("guard.mode", t.choice("enforce", "observe"), "enforce",
