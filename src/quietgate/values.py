@@ -58,6 +58,20 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """What the guard kept of one attempt: wall second, source, address, outcome, user (or the hash of one), the line."""
+
+    at: float
+    source: Prefix
+    address: Prefix
+    outcome: str
+    user: str
+    method: str
+    line: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A login that is open now: whose (login user number), from where, over which socket, and how that is known."""
 

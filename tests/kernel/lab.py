@@ -156,6 +156,16 @@ class Pair:
         self.children.append(child)
         return child
 
+    def start_reading(self, host: Host, *words: str) -> Iterator[str]:
+        """The lines of a real command that goes on until the test ends; it has begun when this returns."""
+        full = ["ip", "netns", "exec", host.name, str(QUIETGATE), "--root", str(self.root), *words]
+        child = subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.children.append(child)
+        assert child.stdout is not None
+        wait_for(lambda: host.sh("ss", "-Hxp", "state", "connected").count(f"pid={child.pid},"), "it is connected", 10)
+        out = child.stdout
+        return (line.decode() for line in out)
+
     def sshd(self, *options: str, port: int = 22) -> Sshd:
         """A real sshd on the server, with keys of its own."""
         return Sshd(self, port, options)
@@ -165,6 +175,12 @@ class Sshd:
     """A real sshd. `forks` counts the connections it accepted, each of which is a process."""
 
     def __init__(self, pair: Pair, port: int, options: tuple[str, ...]) -> None:
+        self.prepare(pair, port, options)
+        pair.start(pair.server, "/usr/sbin/sshd", "-D", "-f", str(self.config), "-E", str(self.log))
+        wait_for(lambda: "listening" in self.log.read_text(), "sshd listens")
+
+    def prepare(self, pair: Pair, port: int, options: tuple[str, ...]) -> None:
+        """Keys and configuration, without a start."""
         self.pair = pair
         self.port = port
         place = pair.root / f"sshd{next(_numbers)}"
@@ -181,15 +197,13 @@ class Sshd:
         authorized = readable / "authorized"
         shutil.copy(self.user_key.with_suffix(".pub"), authorized)
         Path("/run/sshd").mkdir(exist_ok=True)
-        config = place / "config"
+        self.config = place / "config"
         # sshd takes the first value of a keyword: a test's options come before the usual ones
         lines = [*options, f"Port {port}", f"HostKey {key}", f"PidFile {place}/pid", f"AuthorizedKeysFile {authorized}", "StrictModes no",
                  "UsePAM no", "PermitRootLogin prohibit-password", "LogLevel VERBOSE", "UseDNS no",
                  *([] if any(o.startswith("MaxStartups") for o in options) else ["MaxStartups 500:30:1000"])]  # fmt: skip
-        config.write_text("\n".join(lines) + "\n")
+        self.config.write_text("\n".join(lines) + "\n")
         self.log.touch()
-        pair.start(pair.server, "/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.log))
-        wait_for(lambda: "listening" in self.log.read_text(), "sshd listens")
 
     def forks(self) -> int:
         """Connections accepted so far."""

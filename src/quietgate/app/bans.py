@@ -15,7 +15,7 @@ from quietgate.firewall import names
 from quietgate.host.netlink import Item, SetWriter
 from quietgate.host.store import Store
 from quietgate.net import BITS, NEVER_BANNED, Counting, Prefix, PrefixSet
-from quietgate.values import Ban, Scope
+from quietgate.values import Ban, Guess, Scope
 
 FOREVER = float("inf")
 
@@ -118,20 +118,38 @@ class Bans:
         gone = [Ban(prefix, scope, now, None) for prefix, scope in keys]
         self._store.delete_bans(keys, lambda: self._to_kernel([], gone, now))
 
+    def add(self, bans: Sequence[Ban], attempts: Sequence[Guess], offenders: Sequence[tuple[Prefix, int, float]],
+            about: Sequence[tuple[str, str]], now: float) -> bool:  # fmt: skip
+        """What the guard found: bans of sources, and all that is written with them, in one commit. The kernel comes first.
+
+        False if our table is not there. The caller has seen to who must be spared.
+        """
+        in_kernel = True
+
+        def kernel() -> None:
+            nonlocal in_kernel
+            in_kernel = self._to_kernel(bans, [], now)
+
+        self._store.put_guard(bans, attempts, offenders, about, kernel)
+        return in_kernel
+
+    def at_once(self, bans: Sequence[Ban], now: float) -> bool:
+        """The kernel only, for when the lock is somebody else's: `add` must follow. False if our table is not there."""
+        return self._to_kernel([b for b in bans if self._hashed(b.prefix)], [], now)
+
     def restore(self, now: float) -> int:
         """Give the kernel's sets exactly the bans of the store. Idempotent; returns how many."""
-        hashed: dict[str, list[Item]] = defaultdict(list)
-        total = 0
-        for ban in self._store.bans(now):
-            total += 1
-            if self._hashed(ban.prefix):
-                hashed[self._hash_set(ban)].append((_key(ban.prefix), _timeout(ban, now)))
         for scope in Scope:
             for version in (4, 6):
-                name = names.ban(version, scope, self._counting)
-                self._sets.replace(name, hashed[name])
+                items: list[Item] = []
+                lengths = {BITS[version], self._counting.source4 if version == 4 else self._counting.source6}
+                for length in lengths:
+                    for first, until in self._store.hashed(version, scope, length, now):
+                        if len(lengths) == 1 or self._hashed(Prefix(version, int.from_bytes(first, "big"), length)):
+                            items.append((first, None if until is None else max(1, int((until - now) * 1000))))
+                self._sets.replace(names.ban(version, scope, self._counting), items)
         self._intervals({(v, s) for v in (4, 6) for s in Scope}, now)
-        return total
+        return self._store.count(now)
 
     def _to_kernel(self, new: Sequence[Ban], gone: Sequence[Ban], now: float) -> bool:
         """True if the kernel has the change; False if our table is not there, so that the store alone keeps it."""

@@ -16,7 +16,9 @@ from quietgate.firewall.evaluate import Decision, Packet, decide
 from quietgate.host.netlink import SetWriter
 from quietgate.host.store import Store
 from quietgate.net import BITS, Prefix
-from quietgate.values import Ban, Element
+from quietgate.values import Ban, Element, Guess, Login
+
+SHOWN = 10  # attempts and logins of one source
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Explanation:
     kernel: bool
     policy_differs: bool
     proved: Proved | None = None
+    history: tuple[Guess, ...] = ()
+    logins: tuple[Login, ...] = ()
 
 
 class _Kernel:
@@ -119,6 +123,7 @@ def why(parts: Parts, address: Prefix, port: int | None = None, protocol: str = 
             decision = decide(prepared.ruleset, packet, world)
             used = _slots(prepared, address, world)
     source = prepared.policy.ssh.counting.source_of(address)
+    history, logins = _story(parts, source)
     states = tuple(
         SetState(name, Prefix(version, value, BITS[version]), element is not None, element.left if element else None)
         for (name, version, value), element in world.seen.items()
@@ -139,6 +144,8 @@ def why(parts: Parts, address: Prefix, port: int | None = None, protocol: str = 
         up=record is not None,
         kernel=kernel,
         policy_differs=record is not None and record.digest != prepared.digest,
+        history=history,
+        logins=logins,
         proved=_proved(parts, prepared, address, packet.dport) if prove else None,
     )
 
@@ -162,6 +169,16 @@ def _slots(prepared: Prepared, address: Prefix, world: _Kernel) -> list[float | 
         element = world.seen[(name, source.version, source.value)]
         found.append(element.left if held and element else None)
     return found
+
+
+def _story(parts: Parts, source: Prefix) -> tuple[tuple[Guess, ...], tuple[Login, ...]]:
+    """What the store remembers of a source: its last attempts, and the logins from it."""
+    try:
+        with Store(parts.paths.store, read_only=True) as store:
+            logins = [x for x in store.logins(0.0) if source.covers(x.address)]
+            return tuple(store.attempts(source, SHOWN)), tuple(logins[:SHOWN])
+    except QuietgateError:
+        return (), ()
 
 
 def _bans(parts: Parts, address: Prefix) -> tuple[Ban, ...]:

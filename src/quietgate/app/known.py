@@ -10,7 +10,7 @@ from pathlib import Path
 
 from quietgate.errors import KernelError
 from quietgate.firewall import names
-from quietgate.guard.sshd import accepted
+from quietgate.guard.sshd import Kind, understand
 from quietgate.host.journal import accepted_since
 from quietgate.host.logins import remembered
 from quietgate.host.netlink import Item, SetWriter
@@ -44,9 +44,9 @@ def _journal(paths: Paths, since: float) -> list[Login]:
         return []
     found = []
     for entry in accepted_since(since, directory):
-        login = accepted(entry.message)
-        if login is not None:
-            found.append(Login(login.user, login.address, entry.at, "journal"))
+        said = understand(entry.message)
+        if said is not None and said.kind is Kind.ACCEPTED and said.address is not None and said.user:
+            found.append(Login(said.user, said.address, entry.at, "journal"))
     return found
 
 

@@ -64,3 +64,32 @@ def entry(line: bytes) -> Entry | None:
         return Entry(int(raw["__REALTIME_TIMESTAMP"]) / 1e6, str(message)[:LONGEST], int(raw.get("_PID", 0)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def follow_words(cursor: str | None, since: float, directory: Path | None = None) -> list[str] | None:
+    """The command that prints sshd's messages after `cursor`, or since wall second `since`, and then as they come; None where
+    there is no journalctl.
+    """
+    program = journalctl()
+    if program is None:
+        return None
+    start = [f"--after-cursor={cursor}"] if cursor else [f"--since=@{int(since)}"]
+    words = [program, "-o", "json", "--no-pager", "-q", "-f", "--no-tail", *start, "--output-fields=MESSAGE,_UID,_COMM,_PID"]
+    words += [f"--directory={directory}"] if directory is not None else []
+    return words + [f"_COMM={name}" for name in NAMES]
+
+
+def cursor_of(line: bytes) -> str | None:
+    """The place of one line of `-o json`."""
+    try:
+        found = json.loads(line).get("__CURSOR")
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def there(directory: Path | None = None) -> bool:
+    """True if this system has a journal that can be followed."""
+    if directory is not None:
+        return directory.is_dir() and journalctl() is not None
+    return Path("/run/systemd/journal/socket").exists() and journalctl() is not None

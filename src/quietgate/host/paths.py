@@ -58,6 +58,16 @@ class Paths:
         return self.run / "lock"
 
     @property
+    def control(self) -> Path:
+        """The guard's socket."""
+        return self.run / "control"
+
+    @property
+    def guard_lock(self) -> Path:
+        """Held by the guard: there is one."""
+        return self.run / "guard.lock"
+
+    @property
     def held_down(self) -> Path:
         """Exists after `down`, until the next `up` or boot."""
         return self.run / "down"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import pwd
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,39 @@ def live(ports: frozenset[int]) -> list[Session]:
         for inode in inodes:
             found.setdefault(inode, Session(uid, flows[inode], witness))
     return list(found.values())
+
+
+# sshd writes it once somebody has logged in: "sshd: alice@pts/0", "sshd: alice@notty" (session.c). Before that the title ends
+# with a bracket: "sshd: alice [priv]", "sshd: unknown [net]".
+_TITLE = re.compile(r"sshd(?:-session)?: \S+@(?:pts/\d+|notty|internal-sftp)(?:,\S+)*\Z")
+
+
+def authenticated(flows: Iterable[Flow]) -> frozenset[int]:
+    """Cookies of those connections over which somebody has logged in: by a witness of `live`, by a process of that user's, or
+    by the title that root's sshd then has.
+    """
+    by_inode = {f.inode: f for f in flows if f.inode}
+    if not by_inode:
+        return frozenset()
+    found = {s.flow.cookie for s in live(frozenset(f.local_port for f in by_inode.values()))}
+    for pid, inodes in sockets.holders(frozenset(by_inode)).items():
+        try:
+            uid = Path(f"/proc/{pid}").stat().st_uid
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        except OSError:
+            continue
+        if (uid == 0 and _TITLE.match(title)) or uid not in _before_login():
+            found |= {by_inode[i].cookie for i in inodes}
+    return frozenset(found)
+
+
+def _before_login() -> frozenset[int]:
+    """Users as which sshd runs before anybody has logged in."""
+    found = {0}
+    for name in ("sshd", "nobody"):
+        with contextlib.suppress(KeyError):
+            found.add(pwd.getpwnam(name).pw_uid)
+    return frozenset(found)
 
 
 def administrators(named: Iterable[str]) -> frozenset[int]:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from quietgate.errors import NotPermitted, StateError
 from quietgate.net import BITS, Prefix
-from quietgate.values import Ban, Login, Scope
+from quietgate.values import Ban, Guess, Login, Scope
 
 VERSION = 2
 _SCHEMA = """
@@ -38,6 +38,16 @@ CREATE INDEX logins_latest ON logins (latest);
 CREATE TABLE floor (
     version INTEGER NOT NULL, address BLOB NOT NULL, uid INTEGER NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (version, address, uid)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE attempts (
+    at REAL NOT NULL, version INTEGER NOT NULL, source BLOB NOT NULL, address BLOB NOT NULL, outcome TEXT NOT NULL, user TEXT NOT NULL,
+    method TEXT NOT NULL, line TEXT NOT NULL, times INTEGER NOT NULL
+) STRICT;
+CREATE INDEX attempts_source ON attempts (version, source, at);
+CREATE INDEX attempts_at ON attempts (at);
+CREATE TABLE offenders (
+    version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, steps INTEGER NOT NULL, ended REAL NOT NULL,
+    PRIMARY KEY (version, source, length)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """,
@@ -79,9 +89,8 @@ class Store:
         """Write bans, replacing those of the same prefix and scope. `before_commit` runs when all is written but the
         commit; when it raises, nothing is kept.
         """
-        rows = ((b.prefix.version, _packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by) for b in bans)
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
             before_commit()
 
     def delete_bans(self, keys: Iterable[tuple[Prefix, Scope]], before_commit: Callable[[], object]) -> None:
@@ -199,6 +208,91 @@ class Store:
             self._db.execute("DELETE FROM floor WHERE version=? AND address BETWEEN ? AND ?",
                              (prefix.version, _packed(prefix), prefix.last.to_bytes(size, "big")))  # fmt: skip
 
+    def put_guard(self, bans: Iterable[Ban], attempts: Iterable[Guess], offenders: Iterable[tuple[Prefix, int, float]],
+                  about: Iterable[tuple[str, str]], before_commit: Callable[[], object]) -> None:  # fmt: skip
+        """Everything one look at the log came to, in one commit: bans, evidence, the offenders' steps (with the wall second
+        when their ban ends), how far was read.
+        """
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
+            self._db.executemany(
+                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (g.at, g.source.version, _packed(g.source), _packed(g.address), g.outcome, g.user, g.method, g.line, g.times)
+                    for g in attempts
+                ),
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO offenders VALUES (?, ?, ?, ?, ?)",
+                ((p.version, _packed(p), p.length, steps, ended) for p, steps, ended in offenders),
+            )
+            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
+            before_commit()
+
+    def past(self, source: Prefix) -> tuple[int, float]:
+        """Steps that a source had gone, and the wall second when its last ban ended or ends; zeros for none."""
+        with self._errors():
+            row = self._db.execute("SELECT steps, ended FROM offenders WHERE version=? AND source=? AND length=?",
+                                   (source.version, _packed(source), source.length)).fetchone()  # fmt: skip
+        return (0, 0.0) if row is None else (row[0], row[1])
+
+    def attempts(self, source: Prefix, limit: int) -> list[Guess]:
+        """The last attempts of a source, the latest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT at, address, outcome, user, method, line, times FROM attempts WHERE version=? AND source=? ORDER BY at DESC LIMIT ?",
+                (source.version, _packed(source), limit),
+            ).fetchall()
+        bits = BITS[source.version]
+        return [Guess(at, source, Prefix(source.version, int.from_bytes(a, "big"), bits), outcome, user, method, line, times)
+                for at, a, outcome, user, method, line, times in rows]  # fmt: skip
+
+    def recent(self, since: float, limit: int) -> Iterator[Guess]:
+        """The last `limit` attempts after wall second `since`, the oldest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT * FROM (SELECT at, version, source, address, outcome, user, method, line, times FROM attempts WHERE at > ? "
+                "ORDER BY at DESC LIMIT ?) ORDER BY at", (since, limit)
+            )  # fmt: skip
+            for at, version, source, address, outcome, user, method, line, times in rows:
+                bits = BITS[version]
+                value = int.from_bytes(source, "big")
+                yield Guess(
+                    at,
+                    Prefix(version, value, bits),
+                    Prefix(version, int.from_bytes(address, "big"), bits),
+                    outcome,
+                    user,
+                    method,
+                    line,
+                    times,
+                )
+
+    def forget_old(self, attempts: float, logins: float, size: int) -> int:
+        """Remove attempts before one wall second and logins before another, and the oldest attempts while the file has more than
+        `size` bytes; bans stay. Returns how many attempts went for want of room.
+        """
+        gone = 0
+        with self._transaction():
+            self._db.execute("DELETE FROM attempts WHERE at < ?", (attempts,))
+            self._db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
+            pages, page, free = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
+            if (pages - free) * page > size:
+                count = self._db.execute("SELECT count(*) FROM attempts").fetchone()[0]
+                gone = count // 4 + 1
+                self._db.execute("DELETE FROM attempts WHERE rowid IN (SELECT rowid FROM attempts ORDER BY at LIMIT ?)", (gone,))
+        return gone
+
+    def hashed(self, version: int, scope: Scope, length: int, now: float) -> Iterator[tuple[bytes, float | None]]:
+        """Packed first address and end of the bans in force of one prefix length, in no order: for restoring, which a hundred
+        thousand objects would make slow.
+        """
+        with self._errors():
+            yield from self._db.execute(
+                "SELECT first, until FROM bans WHERE version=? AND scope=? AND length=? AND (until IS NULL OR until > ?)",
+                (version, scope.value, length, now),
+            )
+
     def about(self, key: str) -> str | None:
         """A fact about this store, like the machine it belongs to."""
         with self._errors():
@@ -213,7 +307,7 @@ class Store:
     def forget_all(self) -> None:
         """Empty every table: what stands in it belongs to another machine."""
         with self._transaction():
-            for table in ("bans", "names", "logins", "floor", "about"):
+            for table in ("bans", "names", "logins", "floor", "attempts", "offenders", "about"):
                 self._db.execute(f"DELETE FROM {table}")
 
     @contextlib.contextmanager
@@ -254,6 +348,10 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
         if not path.exists() or (log.exists() and log.stat().st_size):
             raise
         return connect("immutable=1")
+
+
+def _row(b: Ban) -> tuple[int, bytes, int, str, float, float | None, str, str]:
+    return (b.prefix.version, _packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by)
 
 
 def _packed(prefix: Prefix) -> bytes:

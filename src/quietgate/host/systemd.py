@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
 USUAL = 300  # seconds; what the unit itself says
+
+
+def notify(*words: str) -> None:
+    """Tell systemd, if it wants to hear (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
+        s.sendto("\n".join(words).encode(), "\0" + address[1:] if address[0] == "@" else address)
 
 
 def refresh_every(root: Path, seconds: int) -> None:

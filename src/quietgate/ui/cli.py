@@ -33,6 +33,9 @@ COMMANDS = (
     "unban",
     "bans",
     "why",
+    "run",
+    "events",
+    "parse",
     "boot",
     "refresh",
 )

@@ -68,6 +68,9 @@ def why(e: Explanation, now: float) -> dict[str, Any]:
         "sets": [{"set": s.name, "address": str(s.address), "left": s.left} for s in e.sets],
         "slots_used": e.slots_used, "slots": e.slots, "next_slot": e.next_slot,
         "bans": [ban(b, now) for b in e.bans], "up": e.up, "kernel": e.kernel, "policy_differs": e.policy_differs,
+        "history": [{"at": g.at, "address": str(g.address), "outcome": g.outcome, "user": g.user, "method": g.method, "times": g.times,
+                     "line": g.line} for g in e.history],
+        "logins": [{"user": x.user, "address": str(x.address), "at": x.at, "witness": x.witness} for x in e.logins],
         "proved": None if e.proved is None else {"let_in": e.proved.let_in, "agree": e.proved.agree, "by": e.proved.by,
                                                  "unknown": e.proved.unknown},
     }  # fmt: skip

@@ -80,6 +80,11 @@ def _lines(e: Explanation, now: float) -> list[str]:
         lines.append(f"  limit: {e.slots_used} of {e.slots} places used{following}")
     lines += [f"  held: {s.address} in {s.name}" + (f" for {format_duration(s.left)} more" if s.left is not None else "")
               for s in e.sets if not s.name.startswith("slot")]  # fmt: skip
+    for login in e.logins:
+        lines.append(f"  logged in: {login.user} from {login.address}, last {moment(login.at)} ({login.witness})")
+    for guess in reversed(e.history):
+        times = f" x{guess.times}" if guess.times > 1 else ""
+        lines.append(f"  {moment(guess.at)}  {guess.outcome}{times}: {guess.line}")
     if e.proved is not None:
         lines.append(f"  {_proved(e.proved)}")
     if not e.kernel:

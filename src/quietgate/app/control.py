@@ -1,0 +1,221 @@
+"""The guard's socket: one JSON object a line, in both directions. Public: see docs/guard.md.
+
+    {"ask": "status"}                     -> one object
+    {"ask": "events"}                     -> one object, then one for each event, until either side hangs up
+    {"ask": "changed"}   (root)           -> bans or the policy were changed by a command: look again
+Who asks is known from the kernel (SO_PEERCRED): changes need root, the rest root or `control.group`. Everything a client
+can make grow is bounded: clients, the length of a line, the time for it, the events that wait for a slow reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from quietgate.errors import Exit, HostError, QuietgateError
+
+MOST_CLIENTS = 32
+LONGEST = 4096
+PATIENCE = 5.0  # seconds for one request
+WAITING = 1000  # events that a slow reader may be behind; then it is dropped, and told so
+
+
+class NeedsDaemon(QuietgateError):
+    """The guard is not running."""
+
+    id = "daemon"
+    exit = Exit.NEEDS_DAEMON
+
+
+class Control:
+    """The server. `answer` gives the reply to a request; `publish` tells every listener."""
+
+    def __init__(self, path: Path, group: str, answer: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        self._path = path
+        self._group = group
+        self._answer = answer
+        self._clients = 0
+        self._listeners: set[asyncio.Queue[bytes]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises HostError when the socket cannot be made."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            self._path.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LONGEST)
+            gid = self._gid()
+            os.chown(self._path, 0 if os.geteuid() == 0 else -1, gid if gid is not None else -1)
+            self._path.chmod(0o660 if gid is not None else 0o600)
+        except OSError as error:
+            raise HostError(f"{self._path}: {error.strerror}", "see that /run/quietgate can be written") from None
+
+    async def stop(self) -> None:
+        """Hang up."""
+        if self._server is not None:
+            self._server.close()
+        for queue in self._listeners:
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait(b"")
+        self._path.unlink(missing_ok=True)
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Tell every listener; one that is too far behind is dropped."""
+        if not self._listeners:
+            return
+        line = json.dumps(event).encode() + b"\n"
+        for queue in list(self._listeners):
+            try:
+                queue.put_nowait(line)
+            except asyncio.QueueFull:
+                self._listeners.discard(queue)
+                with contextlib.suppress(asyncio.QueueEmpty):
+                    queue.get_nowait()
+                queue.put_nowait(b"")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > MOST_CLIENTS:
+                await self._say(writer, {"error": "too many clients", "id": "busy"})
+                return
+            uid, allowed = self._peer(writer)
+            if not allowed:
+                await self._say(writer, {"error": "you may not ask this", "id": "permission"})
+                return
+            while await self._request(reader, writer, uid):
+                pass
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._clients -= 1
+            writer.close()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> bool:
+        try:
+            line = await asyncio.wait_for(reader.readline(), PATIENCE)
+        except TimeoutError:
+            return False
+        except ValueError:  # longer than the limit
+            await self._say(writer, {"error": f"a request has at most {LONGEST} bytes", "id": "input"})
+            return False
+        if not line.endswith(b"\n"):
+            return False
+        try:
+            asked = json.loads(line)
+            name = asked["ask"]
+            assert isinstance(name, str)
+        except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+            await self._say(writer, {"error": 'a request looks like {"ask": "status"}', "id": "input"})
+            return False
+        if name == "events":
+            await self._listen(reader, writer)
+            return False
+        if name == "changed" and uid != 0:
+            await self._say(writer, {"error": "this needs root", "id": "permission"})
+            return True
+        await self._say(writer, self._answer(name, asked))
+        return True
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        queue: asyncio.Queue[bytes] = asyncio.Queue(WAITING)
+        self._listeners.add(queue)
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            await self._say(writer, {"listening": True})
+            while True:
+                following = asyncio.ensure_future(queue.get())
+                done, _ = await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if following not in done:
+                    following.cancel()
+                    return
+                line = following.result()
+                if not line:
+                    await self._say(writer, {"error": "events were lost: you read too slowly, or the guard stops", "id": "lost"})
+                    return
+                writer.write(line)
+                await asyncio.wait_for(writer.drain(), PATIENCE * 6)
+        except TimeoutError:
+            return
+        finally:
+            self._listeners.discard(queue)
+            gone.cancel()
+
+    @staticmethod
+    async def _say(writer: asyncio.StreamWriter, reply: dict[str, Any]) -> None:
+        writer.write(json.dumps(reply).encode() + b"\n")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(writer.drain(), PATIENCE)
+
+    def _peer(self, writer: asyncio.StreamWriter) -> tuple[int, bool]:
+        sock: socket.socket = writer.get_extra_info("socket")
+        _, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid in (0, os.geteuid()):
+            return uid, True
+        wanted = self._gid()
+        if wanted is None:
+            return uid, False
+        try:
+            member = wanted in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+        except KeyError:
+            member = wanted == gid
+        return uid, member
+
+    def _gid(self) -> int | None:
+        try:
+            return grp.getgrnam(self._group).gr_gid
+        except KeyError:
+            return None
+
+
+def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
+    """Ask the guard one thing. Raises NeedsDaemon when it does not run or does not answer."""
+    with connected(path, timeout) as stream:
+        stream.write(json.dumps(request).encode() + b"\n")
+        stream.flush()
+        return _reply(stream.readline())
+
+
+@contextlib.contextmanager
+def connected(path: Path, timeout: float | None):  # type: ignore[no-untyped-def]  # noqa: ANN201  a file object
+    """A connection to the guard, as a file."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(timeout)
+            s.connect(str(path))
+            with s.makefile("rwb") as stream:
+                yield stream
+    except PermissionError:
+        raise NeedsDaemon(
+            "the guard's socket may not be used by this user", "run this as root, or join the group that control.group names"
+        ) from None
+    except OSError as error:
+        raise NeedsDaemon(
+            f"the guard is not running, or does not answer ({error.strerror or error})", "start it: systemctl start quietgate-guard"
+        ) from None
+
+
+def _reply(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise NeedsDaemon("the guard did not answer", "see its log: journalctl -u quietgate-guard")
+    return found
+
+
+def tell(path: Path) -> None:
+    """Tell a guard that runs that bans or the policy were changed; nothing happens if none does."""
+    if path.exists():
+        with contextlib.suppress(NeedsDaemon):
+            ask(path, {"ask": "changed"}, 1.0)

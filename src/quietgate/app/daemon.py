@@ -1,0 +1,359 @@
+"""The guard as a service: what the engine decides is done here. Composition only.
+
+One loop. Each source hands over batches of events; a batch's decisions reach the kernel first, by one netlink message, then
+the disk in one commit (bans, evidence, how far was read), then whoever listens. While a command holds the lock, bans still
+reach the kernel at once, and the commit follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from quietgate.app import admins, known
+from quietgate.app.bans import Bans
+from quietgate.app.control import Control
+from quietgate.app.names_kept import Names
+from quietgate.app.parts import Parts
+from quietgate.app.policy_of import flag, number, of_force, settings
+from quietgate.app.prepare import Prepared
+from quietgate.app.sources import Batch, Source, find
+from quietgate.clock import Instant, format_duration
+from quietgate.errors import Busy, KernelError, QuietgateError, StateError
+from quietgate.firewall import names
+from quietgate.firewall.limiter import Door, Places
+from quietgate.guard import engine as core
+from quietgate.guard.bans import Past
+from quietgate.guard.connections import Outcome
+from quietgate.host import conntrack, sockets
+from quietgate.host.lock import locked
+from quietgate.host.netlink import SetWriter
+from quietgate.host.sessions import authenticated, live
+from quietgate.host.systemd import notify
+from quietgate.net import BITS, Prefix
+from quietgate.values import Ban, Guess, Login
+
+TICK = 30.0  # seconds between two looks at windows, sessions and retention
+MOST_PENDING = 5000  # attempts that wait for a commit
+WAIT = 1.0  # seconds that attempts without a ban may wait for it
+LOOK_AGAIN = 0.3  # seconds after a ban: what was in its handshake when we looked has a socket now
+CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
+LIVE_LATE = 60.0  # a live line's stamp that is off by more is taken as of now: a clock or a zone is wrong
+
+
+@dataclass(slots=True)
+class Pending:
+    """What the next commit writes."""
+
+    bans: list[Ban] = field(default_factory=list)
+    guesses: list[Guess] = field(default_factory=list)
+    offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.bans or self.guesses or self.places)
+
+
+class Daemon:
+    """The guard. `run` returns when it is told to stop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.store = parts.store()
+        self.sets = SetWriter()
+        self.prepared: Prepared = of_force(parts)
+        policy = self.prepared.policy
+        self.names = Names(str(policy.values["store.users"]), parts.paths.state / "key")
+        self.engine = core.Engine(settings(self.prepared), self._past, self._until)
+        self.sources: list[Source] = find(policy.values["guard.sources"], parts.paths)
+        self.control = Control(parts.paths.control, str(policy.values["control.group"]), self._answer)
+        self.pending = Pending()
+        self.begun = time.time()
+        self.bans_made = 0
+        self.trouble = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._flush_at: asyncio.TimerHandle | None = None
+
+    # -- life
+
+    async def run(self, *, until_end: bool = False) -> None:
+        """Guard until SIGTERM or SIGINT (or, `until_end`, until every source has ended)."""
+        loop = asyncio.get_running_loop()
+        for number_ in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number_, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._restore()
+        await self.control.start()
+        follows = [loop.create_task(s.follow(self.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
+        self._spawn(self._ticking())
+        self._spawn(self._watchdog())
+        notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
+        print(f"quietgate guards: {', '.join(s.name for s in self.sources)}", file=sys.stderr, flush=True)
+        stopped = loop.create_task(self._stop.wait())
+        wanted: set[asyncio.Task[Any]] = {stopped, *((loop.create_task(_all(follows)),) if until_end else ())}
+        await asyncio.wait(wanted, return_when=asyncio.FIRST_COMPLETED)
+        notify("STOPPING=1")
+        for task in (*follows, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*follows, *self._tasks, return_exceptions=True)
+        self.flush(wait=5.0)
+        await self.control.stop()
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _restore(self) -> None:
+        """Bans into the kernel again (they are there still, unless it lost them), who is known, and the windows of before."""
+        now = Instant(time.time(), time.monotonic())
+        with contextlib.suppress(QuietgateError), locked(self.parts.paths.lock, 10):
+            self._bans().restore(now.wall)
+        for guess in self.store.recent(now.wall - 86400, self.engine.settings.most_sources):
+            self.engine.replay(guess, now)
+        self._look(now)
+
+    def _look(self, now: Instant) -> None:
+        """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first."""
+        policy, counting = self.prepared.policy, self.prepared.policy.ssh.counting
+        with contextlib.suppress(StateError):
+            admins.refresh(self.store, policy, self.prepared.ports.ports, now.wall)
+            floor = admins.sources(self.store, counting, now.wall)
+            sources = known.sources(self.store, policy.ssh, now.wall)
+            self.engine.know({s: now.wall + left for s, left in sources.items()}, frozenset(floor))
+            with contextlib.suppress(KernelError):
+                admins.fill(self.sets, counting, floor, gain=True)
+
+    async def _ticking(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(TICK)
+            now = Instant(time.time(), time.monotonic())
+            self.engine.tick(now)
+            self._look(now)
+            self.flush()
+            turn += 1
+            if turn % 120 == 0:
+                policy = self.prepared.policy
+                with contextlib.suppress(StateError):
+                    self.store.forget_old(now.wall - number(policy, "store.events"), now.wall - number(policy, "store.logins"),
+                                          number(policy, "store.size"))  # fmt: skip
+
+    async def _watchdog(self) -> None:
+        usec = int(os.environ.get("WATCHDOG_USEC") or 0)
+        while usec:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(usec / 2e6)
+
+    def _reload(self) -> None:
+        """The policy in force, anew. Windows, places and sources go on; a mistake leaves everything as it was."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self.prepared = of_force(self.parts)
+            self.engine.change(settings(self.prepared))
+            self.names = Names(str(self.prepared.policy.values["store.users"]), self.parts.paths.state / "key")
+            self._look(Instant(time.time(), time.monotonic()))
+            self.trouble = ""
+        except QuietgateError as error:
+            self.trouble = f"the policy could not be read again: {error.message}"
+            print(self.trouble, file=sys.stderr, flush=True)
+        notify("READY=1")
+
+    # -- what is read
+
+    async def take(self, batch: Batch) -> None:
+        """One batch: decide, do, remember."""
+        wall, mono = time.time(), time.monotonic()
+        made: list[core.Ban] = []
+        for event in batch.events:
+            # What is read live happened now, whatever its stamp says; what is older happened then, but never in the future.
+            at = wall if batch.live and abs(wall - event.at) > LIVE_LATE else min(event.at, wall)
+            for command in self.engine.read(batch.source, batch.trust, event, Instant(at, mono - (wall - at))):
+                if isinstance(command, core.Ban):
+                    made.append(command)
+                else:
+                    self._do(command)
+        if made:
+            self._ban(made)
+        self.pending.places[f"place:{batch.source}"] = batch.place
+        if made or len(self.pending.guesses) >= MOST_PENDING:
+            self.flush()
+        elif self._flush_at is None:
+            self._flush_at = asyncio.get_running_loop().call_later(WAIT, self.flush)
+
+    def _do(self, command: core.Command) -> None:
+        if isinstance(command, core.Remember):
+            a = command.attempt
+            if a.outcome is not Outcome.SUCCEEDED:
+                self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, self.names.kept(a.user), a.method,
+                                                  self.names.line(a.evidence, a.user), a.times))  # fmt: skip
+            self._publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
+                          user=self.names.kept(a.user), method=a.method, at=a.at, times=a.times)  # fmt: skip
+        elif isinstance(command, core.Know):
+            self._know(command)
+        elif isinstance(command, core.LoggedIn):
+            self._logged_in(command)
+        elif isinstance(command, core.Check):
+            self._spawn(self._check(command))
+        elif isinstance(command, core.Spared):
+            print(f"not banned: {command.source}: {command.why} ({_because(command.finding)})", file=sys.stderr, flush=True)
+            self._publish("spared", source=str(command.source), why=command.why, detector=command.finding.detector)
+
+    def _know(self, command: core.Know) -> None:
+        ssh = self.prepared.policy.ssh
+        if ssh.known is not None:
+            with contextlib.suppress(KernelError):
+                self.sets.add(names.known(command.source.version, ssh.counting), [(_key(command.source), int(command.seconds * 1000))])
+
+    def _logged_in(self, command: core.LoggedIn) -> None:
+        with contextlib.suppress(StateError):
+            self.store.put_logins([Login(command.user, command.address, command.at, "journal")])
+        self._publish("login", user=command.user, address=str(command.address), at=command.at)
+        self._give_place_back(command)
+        self._spawn(self._floor_soon())
+
+    def _give_place_back(self, command: core.LoggedIn) -> None:
+        """He waits no more: his place among the strangers is free."""
+        ports = self.prepared.ports
+        places = Places.of(self.prepared.policy.ssh, Door(ports.ports, ports.bound, ports.begin, ports.grace))
+        if places is None:
+            return
+        for flow in sockets.flows(frozenset(ports.ports)):
+            if flow.peer == command.address and flow.peer_port == command.port:
+                key = conntrack.entry_id(flow)
+                if key is not None:
+                    with contextlib.suppress(KernelError):
+                        self.sets.delete(places.set, [key])
+
+    async def _floor_soon(self) -> None:
+        """An administrator's session opens a moment after the line that tells of his login."""
+        for pause in CHECKS:
+            await asyncio.sleep(pause)
+            self._look(Instant(time.time(), time.monotonic()))
+
+    async def _check(self, command: core.Check) -> None:
+        """A line in a file tells of a login: only a session that is there counts."""
+        for pause in CHECKS:
+            await asyncio.sleep(pause)
+            for session in live(frozenset(self.prepared.ports.ports)):
+                if session.flow.peer == command.address and (not command.port or session.flow.peer_port == command.port):
+                    for following in self.engine.logged_in(
+                        command.user, command.address, command.port, Instant(time.time(), time.monotonic())
+                    ):
+                        self._do(following)
+                    return
+
+    # -- bans
+
+    def _ban(self, made: list[core.Ban]) -> None:
+        now = time.time()
+        for one in made:
+            until = one.at.wall + one.seconds
+            if until <= now:
+                continue  # it happened while nobody looked, and would be over
+            reason = _because(one.finding)
+            if one.observed:
+                self._publish("would-ban", source=str(one.source), detector=one.finding.detector, until=until, reason=reason)
+                continue
+            self.pending.bans.append(Ban(one.source, one.scope, one.at.wall, until, reason, "guard"))
+            self.pending.offenders.append((one.source, one.steps, until))
+            self.bans_made += 1
+            self._publish("ban", source=str(one.source), scope=one.scope.value, until=until, detector=one.finding.detector, reason=reason)
+        if not self.pending.bans:
+            return
+        with contextlib.suppress(KernelError):
+            self._bans().at_once(self.pending.bans, now)
+        if flag(self.prepared.policy, "bans.cut"):
+            sources = [b.prefix for b in self.pending.bans]
+            self._cut(sources)
+            asyncio.get_running_loop().call_later(LOOK_AGAIN, self._cut, sources)
+
+    def _cut(self, sources: list[Prefix]) -> None:
+        """End what these sources hold and have not logged in over. A login behind the same address stays."""
+        flows = [f for f in sockets.flows(frozenset(self.prepared.ports.ports)) if any(p.covers(f.peer) for p in sources)]
+        if flows:
+            kept = authenticated(flows)
+            for flow in flows:
+                if flow.cookie not in kept:
+                    with contextlib.suppress(QuietgateError):
+                        sockets.destroy(flow)
+
+    def flush(self, wait: float = 0.0) -> None:
+        """Write what is pending, in one commit. Where the lock or the disk refuses, it is kept and tried again."""
+        if self._flush_at is not None:
+            self._flush_at.cancel()
+            self._flush_at = None
+        if not self.pending:
+            return
+        p = self.pending
+        try:
+            with locked(self.parts.paths.lock, wait):
+                self._bans().add(p.bans, p.guesses, p.offenders, list(p.places.items()), time.time())
+        except Busy:
+            self._flush_at = asyncio.get_running_loop().call_later(0.1, self.flush)
+            return
+        except (StateError, KernelError) as error:
+            self.trouble = error.message
+            del p.guesses[: max(0, len(p.guesses) - MOST_PENDING * 4)]
+            with contextlib.suppress(RuntimeError):
+                self._flush_at = asyncio.get_running_loop().call_later(WAIT, self.flush)
+            return
+        self.trouble = ""
+        self.pending = Pending()
+
+    def _bans(self) -> Bans:
+        policy = self.prepared.policy
+        return Bans(self.store, self.sets, policy.ssh.counting, policy.bans.max)
+
+    def _past(self, source: Prefix) -> Past:
+        for prefix, steps, ended in reversed(self.pending.offenders):
+            if prefix == source:
+                return Past(steps, ended)
+        try:
+            return Past(*self.store.past(source))
+        except StateError:
+            return Past()
+
+    def _until(self, source: Prefix) -> float:
+        try:
+            found = self.store.covering(source, time.time())
+        except StateError:
+            return 0.0
+        return max((float("inf") if b.until is None else b.until for b in found), default=0.0)
+
+    # -- who asks
+
+    def _publish(self, what: str, **fields: Any) -> None:
+        self.control.publish({"form": "quietgate/event", "version": 1, "event": what, "at": time.time(), **fields})
+
+    def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        if name == "status":
+            return {
+                "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made, "trouble": self.trouble,
+                "mode": "observe" if self.engine.settings.observe else "enforce", "figures": self.engine.figures(),
+                "sources": [{"name": s.health.name, "trust": s.health.trust.value, "last": s.health.last, "events": s.health.events,
+                             "trouble": s.health.trouble} for s in self.sources],
+            }  # fmt: skip
+        if name == "changed":
+            self._reload()
+            return {"ok": True}
+        return {"error": "unknown request", "id": "input"}
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)
+
+
+def _because(finding: Any) -> str:
+    return f"{finding.detector}: {finding.count} in {format_duration(finding.window)}"
+
+
+def _key(source: Prefix) -> bytes:
+    return source.value.to_bytes(BITS[source.version] // 8, "big")

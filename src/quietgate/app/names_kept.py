@@ -1,0 +1,53 @@
+"""Which user names are kept in clear: some that do not exist here are mistyped passwords."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+from functools import lru_cache
+from pathlib import Path
+
+
+class Names:
+    """`mode`: "known" (users that exist here), "all" or "none". Others become a keyed hash, the same for the same name."""
+
+    def __init__(self, mode: str, key_file: Path) -> None:
+        self._mode = mode
+        self._key = _key(key_file)
+
+    def kept(self, user: str) -> str:
+        """The name as it may be stored."""
+        if not user or self._mode == "all" or (self._mode == "known" and _exists(user)):
+            return user
+        return "#" + hashlib.blake2b(user.encode("utf-8", "replace"), key=self._key, digest_size=6).hexdigest()
+
+    def line(self, message: str, user: str) -> str:
+        """The line with the name as it may be stored in its place."""
+        kept = self.kept(user)
+        return message if kept == user or not user else message.replace(user, kept)
+
+
+@lru_cache(4096)
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except (KeyError, ValueError, UnicodeError):
+        return False
+    return True
+
+
+def _key(file: Path) -> bytes:
+    try:
+        found = file.read_bytes()
+        if len(found) == 32:
+            return found
+    except OSError:
+        pass
+    made = os.urandom(32)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, made)
+    finally:
+        os.close(descriptor)
+    return made

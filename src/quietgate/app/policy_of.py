@@ -1,0 +1,64 @@
+"""What the policy in force says to the guard: thresholds, sentences, who is spared."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from quietgate.app.inside import in_force, look
+from quietgate.app.parts import Parts
+from quietgate.app.prepare import Prepared, prepare, prepare_from
+from quietgate.guard.bans import Sentences
+from quietgate.guard.detect import NAMES, Threshold
+from quietgate.guard.engine import Settings
+from quietgate.host import sockets
+from quietgate.net import NEVER_BANNED, PrefixSet
+from quietgate.policy.load import File
+from quietgate.policy.model import Policy, prefixes_of
+from quietgate.policy.terms import Rate
+from quietgate.values import Scope
+
+
+def of_force(parts: Parts) -> Prepared:
+    """The policy that was confirmed last; where there is none, the one on disk. Raises QuietgateError."""
+    record = in_force(parts.generations, look(parts.nft)) or parts.generations.newest()
+    if record is not None and record.contents:
+        return prepare_from(parts.paths, [File(name, text.encode()) for name, text in record.contents])
+    return prepare(parts.paths)
+
+
+def settings(prepared: Prepared) -> Settings:
+    """The guard's settings under this policy, on this host."""
+    policy, resolved = prepared.policy, prepared.resolved
+    values = policy.values
+    thresholds = {}
+    for name in NAMES:
+        rate = cast("Rate | None", values[f"guard.detect.{name}"])
+        if rate is not None:
+            thresholds[name] = Threshold(rate.count, rate.window)
+    spared = PrefixSet([*prefixes_of(policy.ssh.trusted, resolved), *prefixes_of(policy.firewall.allow, resolved),
+                        *prefixes_of(policy.never_ban, resolved), *sockets.own_addresses(), *NEVER_BANNED])  # fmt: skip
+    return Settings(
+        thresholds=thresholds,
+        sentences=Sentences(
+            cast("tuple[float, ...]", values["bans.steps"]), cast("float", values["bans.forget"]), cast("int", values["bans.jitter"])
+        ),
+        counting=policy.ssh.counting,
+        spared=spared,
+        scope=Scope(cast("str", values["bans.scope"])),
+        patience=cast("int", values["guard.patience"]),
+        known_for=policy.ssh.known,
+        observe=values["guard.mode"] == "observe",
+        root_refused=all(c.values.get("permitrootlogin", "prohibit-password") != "yes" for c in prepared.ports.configs),
+        most_sources=cast("int", values["guard.max_sources"]),
+        most_open=cast("int", values["guard.max_open"]),
+    )
+
+
+def flag(policy: Policy, path: str) -> bool:
+    """A setting that is true or false."""
+    return bool(policy.values[path])
+
+
+def number(policy: Policy, path: str) -> int:
+    """A setting that is a number, or a time in seconds."""
+    return cast("int", policy.values[path])

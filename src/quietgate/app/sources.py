@@ -1,0 +1,206 @@
+"""Where sshd's lines come from, and how they are followed: the journal, files, standard input.
+
+Each source runs by itself: one that fails is said aloud and tried again, and stops no other. What was written before the
+guard began is read first, with its own times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quietgate.errors import InputError
+from quietgate.guard.record import Event, Stamps, Trust, read
+from quietgate.guard.sshd import understand
+from quietgate.host import inotify, journal
+from quietgate.host.logfile import LogFile, Place
+from quietgate.host.paths import Paths
+
+BACK = 86400.0  # seconds of log that a first start reads: the longest window of a detector
+LOOK = 5.0  # seconds after which a file is looked at without having been told
+AGAIN = 5.0  # seconds before a source that failed is tried again
+FILES = ("var/log/auth.log", "var/log/secure")
+
+
+@dataclass(slots=True)
+class Health:
+    """How a source does. `last` is the wall second of its last line of sshd's, 0 for none yet."""
+
+    name: str
+    trust: Trust
+    last: float = 0.0
+    events: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events read together, and the place after them (for the store). `live`: they are of this moment."""
+
+    source: str
+    trust: Trust
+    events: list[Event]
+    place: str
+    live: bool
+
+
+Take = Callable[[Batch], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Source:
+    """One of them. `follow` runs until it is cancelled."""
+
+    name: str
+    trust: Trust
+    health: Health = field(init=False)
+    place: str = ""  # how far it has read
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.name, self.trust)
+
+    async def follow(self, place: str | None, take: Take) -> None:
+        """Hand out batch after batch. Errors are kept in `health`, and it goes on."""
+        while True:
+            try:
+                await self._follow(self.place or place, take)
+            except (OSError, ValueError) as error:
+                self.health.trouble = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(AGAIN)
+            else:
+                return
+
+    async def _follow(self, place: str | None, take: Take) -> None:
+        raise NotImplementedError
+
+    async def _give(self, take: Take, events: list[Event], place: str, *, live: bool) -> None:
+        self.place = place
+        self.health.events += len(events)
+        if events:
+            self.health.last = time.time()
+        await take(Batch(self.name, self.trust, events, place, live))
+
+
+@dataclass(slots=True)
+class FileSource(Source):
+    """A log file, over its rotations."""
+
+    path: Path = Path("/dev/null")
+
+    async def _follow(self, place: str | None, take: Take) -> None:
+        found = Place.of(place)
+        file = LogFile(self.path, found, None if found else time.time() - BACK)
+        watch = inotify.Inotify()
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            watch.drain()
+            woken.set()
+
+        loop.add_reader(watch.fd, wake)
+        try:
+            watch.watch(str(self.path.parent), inotify.CREATE | inotify.MOVED_TO)
+            watched = 0
+            stamps = Stamps(time.time())
+            while True:
+                self.health.trouble = "" if self.path.exists() else "the file is not there"
+                stamps.now = time.time()
+                for block in file.read():
+                    await self._give(take, list(read(block.text, stamps)), block.place.text(), live=block.live)
+                    await asyncio.sleep(0)  # others have their turn between two blocks
+                if file.inode and file.inode != watched:
+                    watch.watch(str(self.path), inotify.MODIFY | inotify.ATTRIB | inotify.MOVE_SELF)
+                    watched = file.inode
+                    continue  # what came between the reading and the watching
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), LOOK)
+                woken.clear()
+        finally:
+            loop.remove_reader(watch.fd)
+            watch.close()
+            file.close()
+
+
+@dataclass(slots=True)
+class JournalSource(Source):
+    """The systemd journal; `directory` reads its files there."""
+
+    directory: Path | None = None
+
+    async def _follow(self, place: str | None, take: Take) -> None:
+        words = journal.follow_words(place, time.time() - BACK, self.directory)
+        if words is None:
+            raise OSError("journalctl is not installed")
+        child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+                                                     stdin=asyncio.subprocess.DEVNULL, limit=1 << 20)  # fmt: skip
+        assert child.stdout is not None
+        begun = time.time()
+        try:
+            rest = b""
+            while chunk := await child.stdout.read(1 << 17):
+                self.health.trouble = ""
+                data = rest + chunk
+                end = data.rfind(b"\n") + 1
+                rest = data[end:]
+                events, cursor = [], None
+                for line in data[:end].splitlines():
+                    entry = journal.entry(line)
+                    said = understand(entry.message) if entry is not None else None
+                    if entry is not None and said is not None:
+                        events.append(Event(entry.at, entry.pid, said, entry.message))
+                    cursor = line
+                place = (journal.cursor_of(cursor) if cursor else None) or place
+                await self._give(take, events, place or "", live=bool(events) and events[-1].at >= begun)
+            raise OSError("journalctl ended")
+        finally:
+            if child.returncode is None:
+                child.kill()
+            await child.wait()
+
+
+@dataclass(slots=True)
+class InputSource(Source):
+    """Standard input, to its end."""
+
+    async def _follow(self, place: str | None, take: Take) -> None:  # noqa: ARG002  it has no places
+        reader = asyncio.StreamReader(limit=1 << 20)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        stamps = Stamps(time.time())
+        rest = b""
+        while chunk := await reader.read(1 << 16):
+            data = rest + chunk
+            end = data.rfind(b"\n") + 1
+            rest = data[end:] if len(data) - end <= 1 << 16 else b""
+            stamps.now = time.time()
+            await self._give(take, list(read(data[:end].decode("utf-8", "replace"), stamps)), "", live=False)
+        self.health.trouble = "its end was reached"
+
+
+def find(wanted: object, paths: Paths) -> list[Source]:
+    """The sources that the policy names, or with "auto" those that are here. Raises InputError when there are none."""
+    root = paths.root
+    directory = None if root == Path("/") else root / "var/log/journal"
+    if wanted == "auto":
+        if journal.there(directory):
+            return [JournalSource("journal", Trust.JOURNAL, directory=directory)]
+        files = [root / f for f in FILES if (root / f).exists()]
+        if files:
+            return [FileSource(f"/{f.relative_to(root)}", Trust.FILE, path=f) for f in files]
+        raise InputError("no source of sshd's lines is here: neither a journal nor /var/log/auth.log nor /var/log/secure",
+                         "install rsyslog, or name the source: sources in [guard]")  # fmt: skip
+    found: list[Source] = []
+    for name in wanted if isinstance(wanted, tuple) else ():
+        if name == "journal":
+            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory))
+        elif name == "-":
+            found.append(InputSource("-", Trust.FILE))
+        else:
+            found.append(FileSource(name, Trust.FILE, path=root / str(name).lstrip("/")))
+    return found

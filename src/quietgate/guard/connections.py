@@ -1,0 +1,201 @@
+"""Lines -> attempts: what one connection said, put together.
+
+One guess prints up to four lines (PAM's, "Failed", "Disconnecting", "Connection closed"), so lines are joined by the
+process that wrote them, and only what exceeds the guesses counted so far makes a new attempt:
+
+    password    every "Failed" line is a guess; PAM's lines say the same again, each module for itself: the largest counts
+    keys        an agent offers several before the right one: not one of them is a failure; only a connection that ends
+                without a login is one guess, whatever it offered
+    names       a name that does not exist is a guess by itself (a daemon that takes keys only prints no "Failed")
+    refusals    AllowUsers, root refused, revoked key: one guess
+    leaving     who connects and leaves without a name has guessed nothing: a health check, a scanner
+
+An address that differs from the one the same connection already showed is a mistake of reading: counted, nobody is blamed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from quietgate.guard.record import Event
+from quietgate.guard.sshd import Kind, Said
+from quietgate.net import Prefix
+
+FORGOTTEN_AFTER = 900.0  # seconds: process numbers come again; LoginGraceTime is far over by then
+SUMMARY = 2.0  # seconds after a connection's end in which PAM sums up what it has said
+ROOT = "root"
+
+
+class Outcome(StrEnum):
+    """How something ended: a guess that failed, a login, a broken handshake, a penalty of sshd's own."""
+
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    NOISE = "noise"
+    PENALTY = "penalty"
+
+
+class Attempt(NamedTuple):
+    """One guess, login, broken handshake or penalty. `at` wall seconds as logged; `invalid`: the name does not exist here.
+
+    `times`: how many of them the evidence stands for.
+    """
+
+    at: float
+    address: Prefix
+    outcome: Outcome
+    user: str
+    invalid: bool
+    method: str
+    evidence: str
+    times: int = 1
+
+
+@dataclass(slots=True)
+class _Connection:
+    address: Prefix | None
+    since: float
+    failed: int = 0
+    pam: int = 0
+    other: int = 0
+    least: int = 0
+    emitted: int = 0
+    keys: bool = False
+    noisy: bool = False
+    user: str = ""
+    invalid: bool = False
+    method: str = ""
+    trouble: str = ""  # a broken handshake whose address comes in a later line
+    ended: float | None = None
+
+
+_NOISE = frozenset({Kind.NO_MATCH, Kind.BAD_PROTOCOL, Kind.BROKEN, Kind.TIMEOUT, Kind.CRASH, Kind.PROBED, Kind.REFUSED})
+_REFUSALS = frozenset({Kind.ROOT_REFUSED, Kind.NOT_ALLOWED, Kind.PROHIBITED, Kind.REVOKED_KEY, Kind.TOO_MANY})
+_NOT_GUESSES = frozenset({"none", "none invalid"})
+
+
+@dataclass(slots=True)
+class Connections:
+    """The connections of one source of lines that are being joined. Memory: at most `most`, the oldest are forgotten."""
+
+    most: int = 10_000
+    forgotten: int = 0
+    mismatched: int = 0
+    unclear: int = 0
+    _open: OrderedDict[int, _Connection] = field(default_factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def take(self, event: Event) -> Attempt | None:
+        """One event; the attempt that it completes, if it does."""
+        said = event.said
+        kind = said.kind
+        if kind is Kind.PENALTY:  # the listener's lines: their process is no connection's
+            return _attempt(event, said.address, Outcome.PENALTY, said.times) if said.address is not None else None
+        if kind is Kind.DROPPED or kind is Kind.STRAIN:
+            return None
+        if kind is Kind.UNCLEAR:
+            self.unclear += said.times
+            return None
+        known = self._open.get(event.pid)
+        if known is not None and (kind is Kind.CONNECTED or event.at - known.since > FORGOTTEN_AFTER or _over(known, event)):
+            del self._open[event.pid]
+            known = None
+        if known is not None and said.address is not None:
+            if known.address is None:
+                known.address = said.address
+            elif known.address != said.address:
+                self.mismatched += 1
+                return None
+        return self._joined(event, said, known)
+
+    def _joined(self, event: Event, said: Said, known: _Connection | None) -> Attempt | None:
+        kind = said.kind
+        if kind is Kind.LEFT or kind is Kind.ENDED:
+            if known is not None:
+                known.ended = event.at
+            if known is not None and known.trouble and not known.noisy and known.address is not None:
+                return _attempt(event, known.address, Outcome.NOISE, 1)
+            return None
+        if kind in _NOISE:
+            return self._noise(event, said, known)
+        connection = known if known is not None else self._opened(event, said)
+        if kind is Kind.ACCEPTED:
+            connection.keys = False
+            connection.emitted = max(connection.emitted, 1)  # what ends a session later is no guess
+            return _attempt(event, connection.address, Outcome.SUCCEEDED, 1) if connection.address is not None else None
+        if kind is Kind.CONNECTED or kind is Kind.STEP:
+            return None
+        _note(connection, said)
+        if kind is Kind.CLOSED:
+            connection.ended = event.at
+            connection.least = max(connection.least, 1)
+        wanted = max(connection.failed, connection.pam, connection.other, connection.least)
+        new = wanted - connection.emitted
+        if new <= 0 or connection.address is None:
+            return None
+        connection.emitted = wanted
+        return Attempt(
+            event.at, connection.address, Outcome.FAILED, connection.user, connection.invalid, connection.method, event.message, new
+        )
+
+    def _noise(self, event: Event, said: Said, known: _Connection | None) -> Attempt | None:
+        if said.address is None:
+            connection = known if known is not None else self._opened(event, said)
+            connection.trouble = said.kind
+            return None
+        if known is not None:
+            if known.noisy:
+                return None
+            known.noisy = True
+        elif said.port or said.kind is Kind.BROKEN:  # a line of the connection's own process: there may be more of it
+            self._opened(event, said).noisy = True
+        return _attempt(event, said.address, Outcome.NOISE, said.times)
+
+    def _opened(self, event: Event, said: Said) -> _Connection:
+        if len(self._open) >= self.most:
+            self._open.popitem(last=False)
+            self.forgotten += 1
+        connection = self._open[event.pid] = _Connection(said.address, event.at)
+        return connection
+
+
+def _over(connection: _Connection, event: Event) -> bool:
+    """True if this line is of another connection, of a process with the same number: only PAM's summary follows the end."""
+    return connection.ended is not None and (event.said.kind is not Kind.PAM_FAILED or event.at - connection.ended > SUMMARY)
+
+
+def _note(connection: _Connection, said: Said) -> None:
+    """Count what one line says of guesses."""
+    kind = said.kind
+    if said.user is not None:
+        connection.user = said.user
+    if said.method.endswith("invalid") or kind is Kind.INVALID_USER:
+        connection.invalid = True
+    if kind is Kind.FAILED:
+        method = said.method.removesuffix(" invalid")
+        if method in ("publickey", "hostbased"):
+            connection.keys = True
+            connection.method = connection.method or method
+        elif said.method not in _NOT_GUESSES:
+            connection.failed += said.times
+            connection.method = method
+    elif kind is Kind.PAM_FAILED:
+        if said.method == "pam":
+            connection.pam += said.times
+        else:
+            connection.other += said.times
+        connection.method = connection.method or "pam"
+    elif kind is Kind.INVALID_USER or kind in _REFUSALS:
+        connection.least = max(connection.least, said.times)
+        connection.method = connection.method or kind.value
+
+
+def _attempt(event: Event, address: Prefix | None, outcome: Outcome, times: int) -> Attempt:
+    said = event.said
+    assert address is not None
+    return Attempt(event.at, address, outcome, said.user or "", False, said.method or said.kind.value, event.message, times)

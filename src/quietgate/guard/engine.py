@@ -1,0 +1,263 @@
+"""The guard's decisions: events in, commands out. Pure: time is an argument, and so is chance.
+
+The daemon, the tests and later the backtest run this same object. It keeps what it needs to decide (windows, who is known,
+who is banned) and nothing else; the driver does what the commands say.
+
+What can be forged decides nothing. A line in a file may have been written by anybody on this host: it bans strangers, who
+can be unbanned, but never a source that is known, and a login it tells of counts only when the driver has seen the session
+(`logged_in`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from quietgate.clock import Instant
+from quietgate.guard.bans import Past, Sentences
+from quietgate.guard.connections import Attempt, Connections, Outcome
+from quietgate.guard.detect import Detectors, Finding, Threshold
+from quietgate.guard.record import Event, Trust
+from quietgate.guard.sshd import Kind
+from quietgate.net import Counting, Prefix, PrefixSet
+from quietgate.values import Guess, Scope
+
+SAID_AGAIN = 600.0  # seconds after which a spared source may be named again
+MOST_SPARED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the policy says to the guard. `spared` are never banned; `known_for` seconds, None: nobody is known."""
+
+    thresholds: dict[str, Threshold]
+    sentences: Sentences = Sentences()  # noqa: RUF009  immutable, as the next two
+    counting: Counting = Counting()  # noqa: RUF009
+    spared: PrefixSet = PrefixSet()  # noqa: RUF009
+    scope: Scope = Scope.SSH
+    patience: int = 5
+    known_for: float | None = 30 * 86400.0
+    observe: bool = False
+    root_refused: bool = True
+    most_sources: int = 200_000
+    most_open: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Shut this source out for so many seconds from `at` on. `observed`: only say so."""
+
+    source: Prefix
+    scope: Scope
+    seconds: float
+    steps: int
+    finding: Finding
+    at: Instant
+    observed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A ban that would have hit somebody who must get in, and was not made."""
+
+    source: Prefix
+    why: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Know:
+    """This source has logged in: it is no stranger for so many seconds."""
+
+    source: Prefix
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """Remember a login, and give its place among the strangers back."""
+
+    user: str
+    address: Prefix
+    port: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A line in a file tells of a login: see whether there is such a session, and say so with `logged_in`."""
+
+    user: str
+    address: Prefix
+    port: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep this attempt."""
+
+    attempt: Attempt
+    source: Prefix
+    trust: Trust
+
+
+Command: TypeAlias = Ban | Spared | Know | LoggedIn | Check | Remember
+
+
+def nothing(_source: Prefix) -> Past:
+    """No past at all."""
+    return Past()
+
+
+@dataclass(slots=True)
+class Engine:
+    """The guard's state. `past` tells what the store remembers of a source, `until` the wall second when its ban ends (0: none)."""
+
+    settings: Settings
+    past: Callable[[Prefix], Past] = nothing
+    until: Callable[[Prefix], float] = lambda _source: 0.0
+    dice: random.Random = field(default_factory=random.Random)
+    detectors: Detectors = field(init=False)
+    _connections: dict[str, Connections] = field(default_factory=dict)
+    _known: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
+    _floor: frozenset[Prefix] = frozenset()
+    _banned: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
+    _spared: dict[Prefix, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.detectors = self._detectors()
+
+    def _detectors(self) -> Detectors:
+        s = self.settings
+        return Detectors(s.thresholds, s.patience, s.root_refused, s.most_sources)
+
+    # -- inputs
+
+    def change(self, settings: Settings) -> None:
+        """Another policy. Windows, known sources and bans stay."""
+        counted = settings.counting != self.settings.counting
+        self.settings = settings
+        if counted:
+            self.detectors = self._detectors()
+        else:
+            self.detectors.thresholds, self.detectors.patience = settings.thresholds, settings.patience
+            self.detectors.root_refused, self.detectors.most = settings.root_refused, settings.most_sources
+
+    def know(self, known: dict[Prefix, float], floor: frozenset[Prefix]) -> None:
+        """What the store says: known sources with the wall second until when, and the floor."""
+        self._known, self._floor = dict(known), floor
+
+    def banned_by_hand(self, source: Prefix, until: float) -> None:
+        """Somebody else banned it (`until` wall seconds) or lifted its ban (0)."""
+        self.detectors.forget(source)
+        if until:
+            self._banned[source] = until
+        else:
+            self._banned.pop(source, None)
+
+    def read(self, source: str, trust: Trust, event: Event, at: Instant) -> list[Command]:
+        """One event of one source of lines. `at`: when it happened, as far as it can be known."""
+        connections = self._connections.get(source)
+        if connections is None:
+            connections = self._connections[source] = Connections(self.settings.most_open)
+        if event.said.kind is Kind.ACCEPTED:
+            return self._accepted(connections, trust, event, at)
+        attempt = connections.take(event)
+        if attempt is None:
+            return []
+        return self._attempt(attempt, trust, at)
+
+    def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Command]:
+        """A login that nobody could have forged."""
+        source = self.settings.counting.source_of(address)
+        attempt = Attempt(at.wall, address, Outcome.SUCCEEDED, user, False, "login", "")
+        self.detectors.saw(attempt, source, at.mono)
+        found: list[Command] = [LoggedIn(user, address, port, at.wall)]
+        if self.settings.known_for is not None:
+            until = at.wall + self.settings.known_for
+            self._known[source] = max(until, self._known.get(source, 0.0))
+            found.append(Know(source, self.settings.known_for))
+        return found
+
+    def replay(self, guess: Guess, now: Instant) -> None:
+        """An attempt that was remembered, into the windows: nothing is decided, since it was decided then."""
+        source = self.settings.counting.source_of(guess.address)
+        attempt = Attempt(guess.at, guess.address, Outcome(guess.outcome), guess.user, False, guess.method, guess.line, guess.times)
+        if self.detectors.saw(attempt, source, now.mono - max(0.0, now.wall - guess.at)) is not None:
+            self.detectors.forget(source)
+
+    def tick(self, now: Instant) -> None:
+        """Forget what is over. Call now and then."""
+        self.detectors.forget_before(now.mono)
+        for table in (self._known, self._banned):
+            for source in [s for s, until in table.items() if until <= now.wall]:
+                del table[source]
+        for source in [s for s, at in self._spared.items() if now.mono - at > SAID_AGAIN]:
+            del self._spared[source]
+
+    def figures(self) -> dict[str, int]:
+        """What is held, and what was given up for want of room or clarity."""
+        joined = self._connections.values()
+        return {
+            "sources": len(self.detectors), "sources_forgotten": self.detectors.forgotten, "known": len(self._known), "banned": len(self._banned),
+            "connections": sum(len(c) for c in joined), "connections_forgotten": sum(c.forgotten for c in joined),
+            "mismatched": sum(c.mismatched for c in joined), "unclear": sum(c.unclear for c in joined),
+        }  # fmt: skip
+
+    # -- decisions
+
+    def _accepted(self, connections: Connections, trust: Trust, event: Event, at: Instant) -> list[Command]:
+        said = event.said
+        connections.take(event)
+        if said.address is None or said.user is None:
+            return []
+        if trust is Trust.FILE:
+            return [Check(said.user, said.address, said.port, event.at)]
+        return self.logged_in(said.user, said.address, said.port, Instant(event.at, at.mono))
+
+    def _attempt(self, attempt: Attempt, trust: Trust, at: Instant) -> list[Command]:
+        source = self.settings.counting.source_of(attempt.address)
+        found: list[Command] = [Remember(attempt, source, trust)]
+        banned = self._banned.get(source)
+        if banned is not None:
+            # What still comes of a banned source is the end of its connections, which we cut.
+            if at.wall < banned:
+                return found
+            del self._banned[source]
+        known = self._known.get(source, 0.0) > at.wall
+        finding = self.detectors.saw(attempt, source, at.mono, known=known)
+        judged = self._judged(finding, trust, at, known=known) if finding is not None else None
+        if judged is not None:
+            found.append(judged)
+        return found
+
+    def _judged(self, finding: Finding, trust: Trust, at: Instant, *, known: bool) -> Command | None:
+        source = finding.source
+        self.detectors.forget(source)
+        until = self.until(source)
+        if until > at.wall:  # banned already: by hand, or before this process began
+            self._banned[source] = until
+            return None
+        why = self._why_spared(source, trust, known=known)
+        if why:
+            said = self._spared.get(source)
+            if said is not None and at.mono - said <= SAID_AGAIN:
+                return None
+            if len(self._spared) < MOST_SPARED:
+                self._spared[source] = at.mono
+            return Spared(source, why, finding)
+        seconds, steps = self.settings.sentences.next(self.past(source), at.wall, self.dice)
+        self._banned[source] = at.wall + seconds
+        return Ban(source, self.settings.scope, seconds, steps, finding, at, self.settings.observe)
+
+    def _why_spared(self, source: Prefix, trust: Trust, *, known: bool) -> str:
+        if self.settings.spared.overlaps(source):
+            return "the policy never bans it"
+        if source in self._floor:
+            return "an administrator is or was logged in from there"
+        if known and trust is Trust.FILE:
+            return "it is known, and a line in a file can be forged"
+        return ""
