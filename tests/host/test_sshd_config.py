@@ -131,7 +131,11 @@ def host_key(place: Path) -> Path:
     ("title", "startups", "arguments"),
     [
         ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", (0, 10, 100), ("-D",)),
-        ("sshd: /usr/sbin/sshd -D -f /etc/ssh/x -o Port=2 [listener] 93 of 10-100 startups", (93, 10, 100), ("-D", "-f", "/etc/ssh/x", "-o", "Port=2")),
+        (
+            "sshd: /usr/sbin/sshd -D -f /etc/ssh/x -o Port=2 [listener] 93 of 10-100 startups",
+            (93, 10, 100),
+            ("-D", "-f", "/etc/ssh/x", "-o", "Port=2"),
+        ),
         ("sshd: sshd [listener] 1 of 5-5 startups", (1, 5, 5), ()),
         ("/usr/sbin/sshd -D", None, ("-D",)),  # before 8.2, and in the first moment
         ("sshd: /usr/sbin/sshd [listener]", None, ()),
@@ -184,5 +188,5 @@ def test_what_systemctl_says_of_ssh_socket(tmp_path: Path, monkeypatch: pytest.M
     program = write(tmp_path, f"#!/bin/sh\n[ \"$2\" = ssh.socket ] && printf '%s' '{shown}'\nexit 0\n", "systemctl")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sshd_config, "_PATH", f"{tmp_path}{os.pathsep}/usr/bin")
-    monkeypatch.setattr(sshd_config.Path, "is_dir", lambda path: str(path) == "/run/systemd/system")
+    monkeypatch.setattr(Path, "is_dir", lambda path: str(path) == "/run/systemd/system")
     assert sshd_config._systemd_sockets() == ports

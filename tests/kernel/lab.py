@@ -170,6 +170,7 @@ class Sshd:
         place = pair.root / f"sshd{next(_numbers)}"
         place.mkdir(parents=True)
         self.log = place / "log"
+        self.config = place / "config"
         key = place / "host"
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
         self.user_key = place / "user"
@@ -181,15 +182,30 @@ class Sshd:
         authorized = readable / "authorized"
         shutil.copy(self.user_key.with_suffix(".pub"), authorized)
         Path("/run/sshd").mkdir(exist_ok=True)
-        config = place / "config"
         # sshd takes the first value of a keyword: a test's options come before the usual ones
         lines = [*options, f"Port {port}", f"HostKey {key}", f"PidFile {place}/pid", f"AuthorizedKeysFile {authorized}", "StrictModes no",
                  "UsePAM no", "PermitRootLogin prohibit-password", "LogLevel VERBOSE", "UseDNS no",
                  *([] if any(o.startswith("MaxStartups") for o in options) else ["MaxStartups 500:30:1000"])]  # fmt: skip
-        config.write_text("\n".join(lines) + "\n")
-        self.log.touch()
-        pair.start(pair.server, "/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.log))
+        self.config.write_text("\n".join(lines) + "\n")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self.log.write_text("")
+        self.process = self.pair.start(self.pair.server, "/usr/sbin/sshd", "-D", "-f", str(self.config), "-E", str(self.log))
         wait_for(lambda: "listening" in self.log.read_text(), "sshd listens")
+
+    def stop(self) -> None:
+        """End the daemon; sessions that are open live on."""
+        self.process.terminate()
+        self.process.wait(10)
+
+    def move(self, port: int) -> None:
+        """What an administrator does: another port in its configuration, and a restart."""
+        self.stop()
+        self.config.write_text(self.config.read_text().replace(f"Port {self.port}\n", f"Port {port}\n"))
+        self.port = port
+        self.start()
 
     def forks(self) -> int:
         """Connections accepted so far."""
