@@ -57,6 +57,7 @@ class Survey:
     ports_why: str
     guests: tuple[Guest, ...] = ()
     services: tuple[Service, ...] = ()
+    unsure: tuple[Service, ...] = ()  # high UDP ports, more likely a client's than a service's
     forwarded: tuple[Forwarded, ...] = ()
     others: tuple[str, ...] = ()  # other firewalls and blockers, by name
     traps: tuple[str, ...] = ()
@@ -89,6 +90,9 @@ def findings(survey: Survey, *, closed: bool) -> list[str]:
     if services:
         chosen = "each got a rule" if closed else "the default is accept, so they stay reachable"
         said.append(f"listening beyond loopback: {_some(services)}; {chosen}")
+    if survey.unsure and closed:
+        maybe = sorted({f"{s.program} ({s.protocol} {s.port})" for s in survey.unsure})
+        said.append(f"UDP ports that are more likely a client's: {_some(maybe)}; no rule, so write one if others begin to talk there")
     if survey.forwarded:
         ports = [f"{f.protocol} {f.port} to {f.address}" for f in survey.forwarded]
         chosen = "each got a forward rule" if closed else "they pass by every inbound rule, and are left as they are"
