@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kernel import listen
-from tests.kernel.lab import SERVER4, SERVER6, Pair, wait_for
+from tests.kernel.hosts import serve
+from tests.kernel.lab import SERVER4, SERVER6, Pair
 
 STRANGER = "198.19.0.9"
 CLOSED = '[firewall]\ndefault = "drop"\n'
@@ -129,14 +127,6 @@ def test_a_rule_for_the_forgotten_port_decides(pair: Pair) -> None:
     assert not gets_in(pair, 2222, STRANGER)
 
 
-def serve(pair: Pair, name: str, user: str, *sockets: str) -> int:
-    """A program of that name that listens there; its process."""
-    process = pair.start(pair.server, sys.executable, listen.__file__, name, user, *sockets)
-    comm = Path(f"/proc/{process.pid}/comm")
-    wait_for(lambda: comm.exists() and comm.read_text().strip() == name[:15], f"{name} listens")
-    return process.pid
-
-
 def test_a_users_program_that_calls_itself_sshd_is_none(pair: Pair) -> None:
     """Else a user could open a port of his choice in a closed firewall, by its name alone."""
     pair.sshd()
@@ -151,7 +141,6 @@ def test_a_users_program_that_calls_itself_sshd_is_none(pair: Pair) -> None:
 
 def test_sshd_of_another_namespace_is_not_ours(pair: Pair) -> None:
     pair.sshd()
-    process = pair.start(pair.client, sys.executable, listen.__file__, "sshd", "root", "tcp:0.0.0.0:2424")
-    wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text().strip() == "sshd", "it listens")
+    serve(pair, "sshd", "root", "tcp:0.0.0.0:2424", host=pair.client)
     pair.up(CLOSED)
     assert ports(pair) == [22]
