@@ -142,7 +142,14 @@ def _services(survey: Survey) -> Iterator[str]:
             continue
         groups.setdefault((service.program, service.protocol, service.addresses), set()).add(service.port)
     used: set[str] = set()
-    for (program, protocol, addresses), ports in sorted(groups.items(), key=lambda g: (g[0][0], g[0][1], str(g[0][2]))):
+    opened: dict[tuple[str, int], list[tuple[Prefix, ...]]] = {}
+    for (program, protocol, addresses), found in sorted(groups.items(), key=lambda g: (g[0][0], g[0][1], str(g[0][2]))):
+        # Several programs may share a port (mDNS): a second rule for it would never decide, and `check` would say so.
+        ports = {p for p in found if not any(not a or (addresses and {*addresses} <= {*a}) for a in opened.get((protocol, p), ()))}
+        if not ports:
+            continue
+        for port in ports:
+            opened.setdefault((protocol, port), []).append(addresses)
         yield from ("", "[[firewall.rule]]", f"name = {_quoted(_named(f'{program}-{protocol}', used))}", f'protocol = "{protocol}"')
         yield f"ports = [{', '.join(str(p) for p in sorted(ports))}]"
         if addresses:
@@ -151,7 +158,10 @@ def _services(survey: Survey) -> Iterator[str]:
 
 def _forwards(survey: Survey) -> Iterator[str]:
     used: set[str] = set()
+    ends: dict[tuple[str, Prefix, int], Forwarded] = {}  # one rule opens all that end at the same place
     for one in survey.forwarded:
+        ends.setdefault((one.protocol, one.address, one.inside), one)
+    for one in ends.values():
         yield from (
             "",
             f"# published as port {one.port}",
