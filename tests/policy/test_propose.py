@@ -94,7 +94,7 @@ def test_a_hostile_name_of_a_program_or_user_adds_no_line_but_its_own(name: str)
 
 def test_open_writes_no_rules() -> None:
     found = policy(
-        replace(survey, services=(Service("nginx", "tcp", 80),), forwarded=(Forwarded("tcp", 8080, at("172.17.0.2"), 80),)), closed=False
+        replace(PLAIN, services=(Service("nginx", "tcp", 80),), forwarded=(Forwarded("tcp", 8080, at("172.17.0.2"), 80),)), closed=False
     )
     assert (found.firewall.default, found.firewall.forward, found.firewall.rules) == ("accept", "leave", ())
 
