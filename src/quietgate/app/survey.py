@@ -14,7 +14,7 @@ from quietgate.host.files import write_durably
 from quietgate.host.sessions import live, user_name
 from quietgate.host.sshd_config import SshPorts, find_ports
 from quietgate.net import LINK_LOCAL6, AddressError, Prefix, PrefixSet, parse_address, parse_prefix
-from quietgate.policy.propose import Forwarded, Guest, Service, Survey, findings, propose
+from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose
 from quietgate.values import Listener
 
 HISTORY = 30 * 86400
@@ -32,6 +32,7 @@ def survey(parts: Parts) -> Survey:
         guests=tuple(_guests(parts, ports)),
         services=tuple(services()),
         unsure=tuple(unsure()),
+        speakers=tuple(speakers()),
         forwarded=tuple(forwarded()),
         others=(*others.at_work(parts.paths.root), *others.legacy()),
     )
@@ -88,6 +89,13 @@ def unsure() -> list[Service]:
     udp = [x for x in sockets.udp_listeners() if x.port >= _ephemeral()]
     names = _programs(frozenset(x.inode for x in udp if x.inode))
     return _rows(names, [], [x for x in udp if x.inode in names])
+
+
+def speakers() -> list[Speaker]:
+    """Programs that speak an IP protocol of their own (keepalived, bird); ICMP is decided elsewhere, 255 only sends."""
+    raw = [(number, inode) for number, inode in sockets.raw_protocols() if number not in (0, 1, 6, 17, 58, 255)]
+    names = _programs(frozenset(inode for _, inode in raw))
+    return sorted({Speaker(names[inode], number) for number, inode in raw if inode in names})
 
 
 def _rows(names: dict[int, str], tcp: list[Listener], udp: list[Listener]) -> list[Service]:

@@ -29,6 +29,14 @@ class Service:
     addresses: tuple[Prefix, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Speaker:
+    """A program that receives an IP protocol without ports: `number` 112 is VRRP."""
+
+    program: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Forwarded:
     """A port that NAT sends on to a container or guest."""
@@ -58,6 +66,7 @@ class Survey:
     guests: tuple[Guest, ...] = ()
     services: tuple[Service, ...] = ()
     unsure: tuple[Service, ...] = ()  # high UDP ports, more likely a client's than a service's
+    speakers: tuple[Speaker, ...] = ()
     forwarded: tuple[Forwarded, ...] = ()
     others: tuple[str, ...] = ()  # other firewalls and blockers, by name
     traps: tuple[str, ...] = ()
@@ -90,6 +99,11 @@ def findings(survey: Survey, *, closed: bool) -> list[str]:
     if services:
         chosen = "each got a rule" if closed else "the default is accept, so they stay reachable"
         said.append(f"listening beyond loopback: {_some(services)}; {chosen}")
+    if survey.speakers:
+        spoken = [f"{s.program} (protocol {s.number})" for s in survey.speakers]
+        said.append(
+            f"speaking IP protocols of their own: {_some(spoken)}; {'each got a rule' if closed else 'they pass, as the default is accept'}"
+        )
     if survey.unsure and closed:
         maybe = sorted({f"{s.program} ({s.protocol} {s.port})" for s in survey.unsure})
         said.append(f"UDP ports that are more likely a client's: {_some(maybe)}; no rule, so write one if others begin to talk there")
@@ -154,6 +168,9 @@ def _services(survey: Survey) -> Iterator[str]:
         yield f"ports = [{', '.join(str(p) for p in sorted(ports))}]"
         if addresses:
             yield f"to = [{', '.join(_quoted(str(a)) for a in addresses)}]"
+
+    for number, program in sorted({s.number: s.program for s in reversed(survey.speakers)}.items()):
+        yield from ("", "[[firewall.rule]]", f"name = {_quoted(_named(f'{program}-{number}', used))}", f"protocol = {number}")
 
 
 def _forwards(survey: Survey) -> Iterator[str]:
