@@ -1,4 +1,4 @@
-"""A program that listens under any name: python listen.py NAME USER SOCKET...; a SOCKET is tcp:ADDRESS:PORT or udp:…
+"""A program that listens under any name: python listen.py NAME USER SOCKET...; a SOCKET is tcp:ADDRESS:PORT, udp:… or raw::PROTOCOL
 
 It says its name on every TCP connection, and answers every UDP packet with it. Run by the tests, in a namespace.
 """
@@ -19,6 +19,8 @@ def opened(text: str) -> socket.socket:
     protocol, rest = text.split(":", 1)
     address, port = rest.rsplit(":", 1)
     six = ":" in address
+    if protocol == "raw":
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW, int(port))
     s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if six:
@@ -42,8 +44,10 @@ def main(name: str, user: str, *sockets: str) -> None:
                 connection = s.accept()[0]
                 connection.sendall(name.encode())
                 connection.close()
-            else:
+            elif s.type == socket.SOCK_DGRAM:
                 s.sendto(name.encode(), s.recvfrom(1500)[1])
+            else:
+                s.recv(1500)
 
 
 if __name__ == "__main__":

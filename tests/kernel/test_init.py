@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.hosts import KINDS, Kind, publish, reached, serve, set_up, tunnel
-from tests.kernel.lab import CLIENT4, SERVER4, Pair, Wire, udp_packet
+from tests.kernel.lab import CLIENT4, SERVER4, Pair, Wire, ip_packet, udp_packet
 
 GOLDEN = Path(__file__).parent / "golden"
 KIND = {kind.name: kind for kind in KINDS}
@@ -102,6 +102,19 @@ def test_what_the_kernel_serves_on_a_high_port_stays_open(pair: Pair) -> None:
         wire.send(udp_packet("198.19.0.5", SERVER4, 4000, 51820))
         wire.send(udp_packet("198.19.0.5", SERVER4, 4000, 51821))
     assert (pair.counters()["rule_kernel_udp"], pair.counters()["in_default"]) == (1, 1)
+
+
+def test_protocols_without_ports_stay_open(pair: Pair) -> None:
+    """Two routers that no longer hear each other's VRRP both take the address."""
+    pair.sshd()
+    serve(pair, "keepalived", "root", "raw::112")
+    serve(pair, "ping", "root", "raw::1")
+    assert "keepalived (protocol 112); each got a rule" in pair.quietgate("init", "--closed")
+    pair.quietgate("up", "--now")
+    with Wire(pair) as wire:
+        for protocol in (112, 89):
+            wire.send(ip_packet("198.19.0.5", SERVER4, protocol, b"hello"))
+    assert (pair.counters()["rule_keepalived_112"], pair.counters()["in_default"]) == (1, 1)
 
 
 def test_high_udp_ports_of_programs_are_named_and_left_closed(pair: Pair) -> None:

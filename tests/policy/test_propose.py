@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quietgate.net import BITS, Prefix, parse_address
 from quietgate.policy.load import File, load
 from quietgate.policy.model import Policy
-from quietgate.policy.propose import Forwarded, Guest, Service, Survey, findings, propose
+from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose
 
 PLAIN = Survey(ports=(22,), ports_why="sshd listens on 22")
 
@@ -50,6 +50,7 @@ surveys = st.builds(
     guests=st.lists(st.builds(Guest, hostile, addresses, st.floats(0, 1e9), st.booleans()), max_size=15).map(tuple),
     services=st.lists(services, max_size=12, unique_by=lambda s: (s.program, s.protocol, s.port)).map(tuple),
     unsure=st.lists(services, max_size=3).map(tuple),
+    speakers=st.lists(st.builds(Speaker, hostile, st.integers(2, 254).filter(lambda n: n not in (6, 17, 58))), max_size=4).map(tuple),
     forwarded=st.lists(st.builds(Forwarded, protocols, numbers, addresses, numbers), max_size=6).map(tuple),
     others=st.lists(hostile, max_size=3).map(tuple),
     traps=st.lists(hostile, max_size=3).map(tuple),
@@ -105,6 +106,11 @@ def test_one_rule_for_each_program_and_protocol() -> None:
         ("nginx-tcp", 6, ["80", "443"]),
         ("nginx-udp", 17, ["443"]),
     ]
+
+
+def test_an_ip_protocol_gets_one_rule() -> None:
+    found = policy(replace(PLAIN, speakers=(Speaker("bird", 89), Speaker("keepalived", 112), Speaker("vrrpd", 112))))
+    assert [(r.name, r.protocol, r.ports) for r in found.firewall.rules] == [("bird-89", 89, None), ("keepalived-112", 112, None)]
 
 
 def test_a_program_that_listens_on_some_addresses_is_open_there() -> None:
