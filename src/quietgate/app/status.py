@@ -118,7 +118,7 @@ def status(parts: Parts) -> Status:
         reserve=""
         if not places or ssh is None
         else f"strangers may hold {places.split('_')[1]} of {_begin(prepared)} places ({ssh.reserve} % reserved)",
-        limited=tuple(limited_now(parts, prepared.policy)) if prepared and up else (),
+        limited=tuple(str(s) for s in limited_now(parts, prepared.policy)) if prepared and up else (),
         startups=tuple(d.startups for d in prepared.ports.daemons if d.startups) if prepared else (),
         findings=tuple(findings),
     )
