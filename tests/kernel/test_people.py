@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.host.records import utmp, write_wtmp
-from tests.kernel.lab import SERVER4, Pair, Sshd
+from tests.kernel.lab import SERVER4, SERVER6, Pair, Sshd
 
 OFFICE = "198.19.7.7"
 DAY = 86400
@@ -110,6 +110,34 @@ def test_the_second_way_out_trusted_word_for_word(pair: Pair) -> None:
     assert said is not None
     pair.up(f"[ssh]\n{said[1]}\n")
     assert all(monitor(pair, sshd, 100)), "a monitor never logs in: only this way helps it"
+
+
+def test_the_way_out_names_the_whole_network_of_an_ipv6_source(pair: Pair) -> None:
+    def monitors(tries: int) -> list[bool]:
+        return [pair.client.banner(f"2001:db8:100:7::{n + 1:x}", SERVER6, timeout=0.2) for n in range(tries)]
+
+    pair.sshd()
+    pair.up("")
+    assert sum(monitors(7)) == 5
+    assert status(pair)["limited"] == ["2001:db8:100:7::/64"]
+    assert 'trusted = ["2001:db8:100:7::/64"]' in pair.quietgate("doctor")
+    pair.up('[ssh]\ntrusted = ["2001:db8:100:7::/64"]\n')
+    assert all(monitors(20))
+
+
+def test_one_who_is_known_and_over_his_own_limit_is_told_of_that_one(pair: Pair) -> None:
+    """Logging in once more would not help him."""
+    sshd = pair.sshd()
+    logged_in(pair, OFFICE, DAY)
+    pair.up("")
+    assert 60 <= sum(monitor(pair, sshd, 80)) < 80
+    said = pair.quietgate("doctor")
+    assert f"limited within the last minute, though known: {OFFICE}" in said
+    assert f'raise known_limit in [ssh], which is 60 per 1m now, or write trusted = ["{OFFICE}"] in [ssh], then quietgate up' in said
+    assert "as strangers" not in said
+    assert "log in once" not in said
+    pair.up('[ssh]\nknown_limit = "600 per 1m"\n')
+    assert all(monitor(pair, sshd, 80))
 
 
 def test_a_login_of_long_ago_makes_nobody_known(pair: Pair) -> None:
