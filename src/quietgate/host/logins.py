@@ -22,7 +22,8 @@ from quietgate.values import Login
 # bits in it on x86, arm and ppc, and 64 on aarch64 (glibc's __WORDSIZE_TIME64_COMPAT32).
 _UTMP = (struct.Struct("<h2xi32s4s32s256shhiii16s20x"), struct.Struct("<h2xi32s4s32s256shhqqq16s24x"))
 _KINDS = range(10)  # EMPTY to ACCOUNTING
-_LASTLOG = struct.Struct("<i32s256s")  # struct lastlog: time, line, host; one for each user number
+# struct lastlog: time, line, host; one for each user number
+_LASTLOG = (struct.Struct("<i32s256s"), struct.Struct("<q32s256s"))
 USER_PROCESS = 7
 MOST = 200_000  # records of one file that are looked at, the last ones
 
@@ -70,15 +71,17 @@ def _records(path: Path) -> Iterator[tuple[Any, ...]]:
 def lastlog(path: Path, passwd: Path) -> Iterator[Login]:
     """The last login of each user; the file is as long as the highest user number, and sparse."""
     with contextlib.suppress(OSError), path.open("rb") as stream:
+        length = path.stat().st_size
+        layout = next((x for x in _LASTLOG if length % x.size == 0), _LASTLOG[0])  # it ends with a whole record
         for line in passwd.read_text(encoding="utf-8", errors="replace").splitlines():
             fields = line.split(":")
             if len(fields) < 3 or not re.fullmatch(r"[0-9]{1,10}", fields[2]):
                 continue  # also the "+" lines of NIS
-            stream.seek(int(fields[2]) * _LASTLOG.size)
-            record = stream.read(_LASTLOG.size)
-            if len(record) < _LASTLOG.size:
+            stream.seek(int(fields[2]) * layout.size)
+            record = stream.read(layout.size)
+            if len(record) < layout.size:
                 continue
-            seconds, _, host = _LASTLOG.unpack(record)
+            seconds, _, host = layout.unpack(record)
             address = _named_address(host)
             if seconds and address is not None:
                 yield Login(fields[0], address, float(seconds & 0xFFFFFFFF), "lastlog")
