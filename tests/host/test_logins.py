@@ -156,6 +156,14 @@ def test_lastlog_is_the_one_that_lastlog_knows(tmp_path: Path) -> None:
     assert any(line.startswith("anna") and FOUR in line for line in said.stdout.splitlines()), said.stdout
 
 
+def test_a_lastlog_with_times_of_64_bits_is_read_too(tmp_path: Path) -> None:
+    users = write_passwd(tmp_path, {"root": 0, "anna": 1000})
+    path = tmp_path / "lastlog"
+    record = struct.pack("<q", int(AT)) + b"pts/0".ljust(32, b"\0") + FOUR.encode().ljust(256, b"\0")
+    path.write_bytes(bytes(296 * 1000) + record)
+    assert told(lastlog(path, users)) == [("anna", FOUR, AT, "lastlog")]
+
+
 @pytest.mark.parametrize("line", ["broken", "anna:x", "anna:x:notanumber:1::/:", "anna:x:-5:1::/:", "anna:x:99999999999999999999:1::/:"])
 def test_a_broken_passwd_does_no_harm(tmp_path: Path, line: str) -> None:
     users = write_passwd(tmp_path, {"root": 0})

@@ -10,6 +10,7 @@ import pytest
 from tests.host.records import utmp, write_wtmp
 from tests.kernel.hosts import serve
 from tests.kernel.lab import CLIENT4, QUIETGATE, SERVER4, Pair, wait_for
+from tests.kernel.people import ADMIN, PAM, logged_in
 
 KNOWN, STRANGER = "198.19.7.7", "198.19.0.9"
 DAY = 86400
@@ -28,8 +29,8 @@ def left(pair: Pair, set_name: str, address: str) -> float:
     found = re.search(re.escape(address) + r" timeout \S+ expires (\S+?)[ ,}]", listed + " ")
     if found is None:
         return 0.0
-    units = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    return sum(float(n) * units[u] for n, u in re.findall(r"(\d+)(ms|[dhms])", found[1]))
+    units = {"y": 31536000.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    return sum(float(n) * units[u] for n, u in re.findall(r"(\d+)(ms|[ydhms])", found[1]))
 
 
 def times(pair: Pair, source: str, tries: int = 8) -> int:
@@ -105,6 +106,18 @@ def test_a_boot_under_a_wrong_clock_lets_everyone_in_who_got_in(pair: Pair) -> N
     at_another_time(pair, -YEARS, "boot")
     assert sshd.login("198.19.0.77")
     assert times(pair, STRANGER) == 5, "and the limit holds"
+
+
+@pytest.mark.parametrize("offset", [YEARS, -YEARS], ids=["ahead", "behind"])
+def test_the_floor_is_a_day_of_the_kernels_and_never_less(pair: Pair, offset: int) -> None:
+    sshd = pair.sshd(*PAM)
+    with logged_in(sshd, ADMIN):
+        pair.up("")
+        assert DAY - 60 < left(pair, "floor4_32", ADMIN) <= DAY
+        at_another_time(pair, offset, "refresh")
+        assert left(pair, "floor4_32", ADMIN) > DAY - 60
+    pair.quietgate("refresh")
+    assert left(pair, "floor4_32", ADMIN) > DAY - 60, "his address stays open after he left"
 
 
 def test_a_login_of_the_future_makes_nobody_known_for_years(pair: Pair) -> None:
