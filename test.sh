@@ -18,7 +18,7 @@ if [ "$mode" != pure ] && [ "$(id -u)" -ne 0 ]; then
     mode=pure
 fi
 
-packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux python3-pip debootstrap systemd-container iptables faketime"
+packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux rsync python3-pip debootstrap systemd-container iptables faketime"
 if [ "$mode" != pure ]; then
     missing=""
     for package in $packages; do
@@ -44,12 +44,12 @@ fi
 
 python=${PYTHON:-python3}
 stamp=.venv/requirements
-if ! cmp -s requirements/dev.txt "$stamp" 2>/dev/null || [ ! -x .venv/bin/quietgate ]; then
+if ! cat requirements/dev.txt requirements/ansible.txt | cmp -s - "$stamp" 2>/dev/null || [ ! -x .venv/bin/quietgate ]; then
     rm -rf .venv
     "$python" -m venv .venv
-    .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+    .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/ansible.txt
     .venv/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-    cp requirements/dev.txt "$stamp"
+    cat requirements/dev.txt requirements/ansible.txt > "$stamp"
 fi
 
 .venv/bin/ruff check .

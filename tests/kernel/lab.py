@@ -176,8 +176,7 @@ class Sshd:
 
     def __init__(self, pair: Pair, port: int, options: tuple[str, ...]) -> None:
         self.prepare(pair, port, options)
-        pair.start(pair.server, "/usr/sbin/sshd", "-D", "-f", str(self.config), "-E", str(self.log))
-        wait_for(lambda: "listening" in self.log.read_text(), "sshd listens")
+        self.start()
 
     def prepare(self, pair: Pair, port: int, options: tuple[str, ...]) -> None:
         """Keys and configuration, without a start."""
@@ -186,6 +185,7 @@ class Sshd:
         place = pair.root / f"sshd{next(_numbers)}"
         place.mkdir(parents=True)
         self.log = place / "log"
+        self.config = place / "config"
         key = place / "host"
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
         self.user_key = place / "user"
@@ -204,6 +204,24 @@ class Sshd:
                  *([] if any(o.startswith("MaxStartups") for o in options) else ["MaxStartups 500:30:1000"])]  # fmt: skip
         self.config.write_text("\n".join(lines) + "\n")
         self.log.touch()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self.log.write_text("")
+        self.process = self.pair.start(self.pair.server, "/usr/sbin/sshd", "-D", "-f", str(self.config), "-E", str(self.log))
+        wait_for(lambda: "listening" in self.log.read_text(), "sshd listens")
+
+    def stop(self) -> None:
+        """End the daemon; sessions that are open live on."""
+        self.process.terminate()
+        self.process.wait(10)
+
+    def move(self, port: int) -> None:
+        """What an administrator does: another port in its configuration, and a restart."""
+        self.stop()
+        self.config.write_text(self.config.read_text().replace(f"Port {self.port}\n", f"Port {port}\n"))
+        self.port = port
+        self.start()
 
     def forks(self) -> int:
         """Connections accepted so far."""

@@ -6,11 +6,13 @@ Only looks. What needs guessing says so. `status` shows the short form of the sa
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from quietgate.app import known
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration
@@ -19,6 +21,7 @@ from quietgate.firewall import names
 from quietgate.host import others, sockets
 from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
+from quietgate.net import Prefix, parse_address
 from quietgate.policy.model import Policy
 
 SYSCTL = Path("/proc/sys/net")
@@ -194,8 +197,6 @@ def _comm(pid: int) -> str:
 
 
 def _logins(parts: Parts, policy: Policy) -> Iterable[tuple[str, str]]:
-    import time
-
     try:
         with Store(parts.paths.store, read_only=True) as store:
             return [(x.user, str(x.address)) for x in store.logins(time.time() - policy.lockout.history)]
@@ -203,25 +204,36 @@ def _logins(parts: Parts, policy: Policy) -> Iterable[tuple[str, str]]:
         return []
 
 
-def limited_now(parts: Parts, policy: Policy) -> list[str]:
+def limited_now(parts: Parts, policy: Policy) -> list[Prefix]:
     """Sources that met their limit within the last minute, as far as the log's set holds them."""
     if policy.ssh.log.rate is None or not policy.ssh.log.to:
         return []
-    found: list[str] = []
-    for version in (4, 6):
-        found += parts.nft.elements(names.said(version, policy.ssh.counting))
-    return found
+    counting = policy.ssh.counting
+    found = [text for version in (4, 6) for text in parts.nft.elements(names.said(version, counting))]
+    return [counting.source_of(parse_address(text)) for text in found]  # of an IPv6 network the set holds the first address
 
 
 def _limited(parts: Parts, policy: Policy) -> Iterator[Finding]:
-    sources = limited_now(parts, policy)
-    if sources:
-        more = f" and {len(sources) - MOST} more" if len(sources) > MOST else ""
-        known = (
-            f"log in once from there with a key or password (then it is known for {format_duration(policy.ssh.known)})"
-            if policy.ssh.known
-            else ""
-        )
-        remedy = " or ".join(filter(None, [known, f'write trusted = ["{sources[0]}"] in [ssh]']))
-        yield Finding("limited", "advice", f"limited within the last minute, as strangers: {', '.join(sources[:MOST])}{more}",
+    sources, friends = limited_now(parts, policy), _known(parts, policy)
+    for who, here in (("as strangers", [s for s in sources if s not in friends]), ("though known", [s for s in sources if s in friends])):
+        if not here:
+            continue
+        trust = f'write trusted = ["{here[0]}"] in [ssh]'
+        if who == "though known":
+            limit = policy.ssh.known_limit
+            remedy = f"raise known_limit in [ssh], which is {limit} now, or {trust}" if limit else trust
+        elif policy.ssh.known:
+            remedy = f"log in once from there with a key or password (then it is known for {format_duration(policy.ssh.known)}) or {trust}"
+        else:
+            remedy = trust
+        more = f" and {len(here) - MOST} more" if len(here) > MOST else ""
+        yield Finding("limited", "advice", f"limited within the last minute, {who}: {', '.join(map(str, here[:MOST]))}{more}",
                       f"if one is yours (ansible, a monitor, an office): {remedy}, then quietgate up; else nothing has to be done")  # fmt: skip
+
+
+def _known(parts: Parts, policy: Policy) -> frozenset[Prefix]:
+    try:
+        with Store(parts.paths.store, read_only=True) as store:
+            return frozenset(known.sources(store, policy.ssh, time.time()))
+    except QuietgateError:
+        return frozenset()

@@ -74,6 +74,9 @@ def status(parts: Parts) -> Status:
         verdict = "down"
         reason = "taken down by hand; nothing is limited or banned" if held else "nothing is limited or banned"
         following = "quietgate up"
+    elif record is not None and inside.candidate is not None:  # not drift: it is ours, and the next refresh clears it away
+        verdict, reason = "stale", f"generation {number} is in force; nobody confirmed generation {inside.candidate}, and its trial is over"
+        following = "quietgate diff, then quietgate up"
     elif record is None or drifted(parts.nft, record):
         verdict, reason, following = "drift", "the table in the kernel is not what was loaded", "quietgate up"
     elif newest is None or newest.number != number:
@@ -115,7 +118,7 @@ def status(parts: Parts) -> Status:
         reserve=""
         if not places or ssh is None
         else f"strangers may hold {places.split('_')[1]} of {_begin(prepared)} places ({ssh.reserve} % reserved)",
-        limited=tuple(limited_now(parts, prepared.policy)) if prepared and up else (),
+        limited=tuple(str(s) for s in limited_now(parts, prepared.policy)) if prepared and up else (),
         startups=tuple(d.startups for d in prepared.ports.daemons if d.startups) if prepared else (),
         findings=tuple(findings),
     )

@@ -14,7 +14,8 @@ from quietgate.host.files import write_durably
 from quietgate.host.sessions import live, user_name
 from quietgate.host.sshd_config import SshPorts, find_ports
 from quietgate.net import LINK_LOCAL6, AddressError, Prefix, PrefixSet, parse_address, parse_prefix
-from quietgate.policy.propose import Forwarded, Guest, Service, Survey, findings, propose
+from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose
+from quietgate.values import Listener
 
 HISTORY = 30 * 86400
 LOOPBACK = PrefixSet(parse_prefix(p) for p in ("127.0.0.0/8", "::1"))
@@ -30,6 +31,8 @@ def survey(parts: Parts) -> Survey:
         ports_why=ports.why,
         guests=tuple(_guests(parts, ports)),
         services=tuple(services()),
+        unsure=tuple(unsure()),
+        speakers=tuple(speakers()),
         forwarded=tuple(forwarded()),
         others=(*others.at_work(parts.paths.root), *others.legacy()),
     )
@@ -72,9 +75,30 @@ def _guests(parts: Parts, ports: SshPorts) -> list[Guest]:
 
 
 def services() -> list[Service]:
-    """Every program that listens on more than loopback."""
-    tcp, udp = sockets.listeners(), [x for x in sockets.udp_listeners() if x.port < _ephemeral()]
+    """Every program that listens on more than loopback, and the kernel itself (WireGuard, VXLAN, NFS)."""
+    tcp, udp = sockets.listeners(), sockets.udp_listeners()
     names = _programs(frozenset(x.inode for x in (*tcp, *udp) if x.inode))
+    # The kernel is nobody's client: its high ports serve. WireGuard's usual 51820 is one. Asked twice, since a client's
+    # socket may have been closed before its process was looked at.
+    lasting = {x.inode for x in sockets.udp_listeners()} - set(names)
+    return _rows(names, tcp, [x for x in udp if x.port < _ephemeral() or x.inode in lasting])
+
+
+def unsure() -> list[Service]:
+    """Programs with a UDP port that may be a client's as well as a service's."""
+    udp = [x for x in sockets.udp_listeners() if x.port >= _ephemeral()]
+    names = _programs(frozenset(x.inode for x in udp if x.inode))
+    return _rows(names, [], [x for x in udp if x.inode in names])
+
+
+def speakers() -> list[Speaker]:
+    """Programs that speak an IP protocol of their own (keepalived, bird); ICMP is decided elsewhere, 255 only sends."""
+    raw = [(number, inode) for number, inode in sockets.raw_protocols() if number not in (0, 1, 6, 17, 58, 255)]
+    names = _programs(frozenset(inode for _, inode in raw))
+    return sorted({Speaker(names[inode], number) for number, inode in raw if inode in names})
+
+
+def _rows(names: dict[int, str], tcp: list[Listener], udp: list[Listener]) -> list[Service]:
     found: dict[tuple[str, str, int], set[Prefix]] = {}
     everywhere: set[tuple[str, str, int]] = set()
     for protocol, listening in (("tcp", tcp), ("udp", udp)):

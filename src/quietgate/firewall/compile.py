@@ -140,19 +140,26 @@ class _Compiler:
     def prerouting(self) -> Iterator[Rule]:
         yield from self.must_pass("pre")
         yield from self.friends("pre")
-        counting = self.policy.ssh.counting
         for scope in (Scope.HOST, Scope.SSH):
             # Scope ssh means packets to this host's sshd: not our own connections out, not a guest's sshd.
             where: tuple[Part, ...] = (self.door.port(),) if scope is Scope.SSH else ()
             local: tuple[Part, ...] = (ToLocal(),) if scope is Scope.SSH else ()
-            verdict = limiter.refusal(self.policy.ssh) if scope is Scope.SSH else Drop()
-            end = (*local, Count(f"ban_{scope}"), verdict)
-            for name, guard, key in limiter.keys(counting):
-                banned = InSet(key, names.ban(key.version, scope, counting), shared=True)
-                yield Rule(f"ban.{scope}{name}", (*where, *(guard if name == "6x" else ()), banned, *end))
-            for version in (4, 6):
-                net = InSet(Key(version, "saddr", BITS[version]), names.ban_net(version, scope), shared=True)
-                yield Rule(f"ban.{scope}net{version}", (*where, net, *end))
+            if scope is Scope.SSH and self.policy.ssh.observe:
+                # Enforced, the SYN would have been the only packet: so no other one is counted.
+                end: tuple[Part, ...] = (*local, limiter.SYN, Count(f"ban_{scope}"), Accept())
+            else:
+                end = (*local, Count(f"ban_{scope}"), Drop())
+            yield from self.banned("", scope, where, end)
+
+    def banned(self, chain: str, scope: Scope, where: tuple[Part, ...], end: tuple[Part, ...]) -> Iterator[Rule]:
+        """What becomes of banned sources, in single and in wide sets."""
+        counting = self.policy.ssh.counting
+        for name, guard, key in limiter.keys(counting):
+            found = InSet(key, names.ban(key.version, scope, counting), shared=True)
+            yield Rule(f"{chain}ban.{scope}{name}", (*where, *(guard if name == "6x" else ()), found, *end))
+        for version in (4, 6):
+            net = InSet(Key(version, "saddr", BITS[version]), names.ban_net(version, scope), shared=True)
+            yield Rule(f"{chain}ban.{scope}net{version}", (*where, net, *end))
 
     def input(self) -> Iterator[Rule]:
         ssh = self.origin("ssh.limit")
@@ -164,6 +171,8 @@ class _Compiler:
             yield Rule("in.dhcp6", (link_local, _udp("sport", 547), _udp("dport", 546), Accept()), at)
         yield from self.friends("in")
         yield from self.denied("in")
+        if self.policy.ssh.observe:  # counted in prerouting: the limiter would count them a second time
+            yield from self.banned("in.", Scope.SSH, (self.door.port(), limiter.SYN), (Accept(),))
         yield from limiter.input_rules(self.policy.ssh, self.door, self.marks, ssh)
         for version, friend in self.in_policy_set("allow"):
             yield Rule(f"in.allow{version}", (friend, Accept()), self.origin("firewall.allow"))

@@ -62,7 +62,7 @@ def entry(line: bytes) -> Entry | None:
         if isinstance(message, list):  # not UTF-8: journalctl writes the bytes as numbers
             message = bytes(message).decode("utf-8", "replace")
         return Entry(int(raw["__REALTIME_TIMESTAMP"]) / 1e6, str(message)[:LONGEST], int(raw.get("_PID", 0)))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

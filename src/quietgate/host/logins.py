@@ -7,6 +7,7 @@ written by anyone with `logger`, and is no witness.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ from urllib.parse import quote
 from quietgate.net import AddressError, Prefix, parse_address
 from quietgate.values import Login
 
-# struct utmp of utmp(5) where time_t has 32 bits in it (x86 of both sizes, arm, ppc): type, pid, line, id, user, host,
-# exit, session, seconds, microseconds, address
-_UTMP = struct.Struct("<h2xi32s4s32s256shhiii16s20x")
-_LASTLOG = struct.Struct("<i32s256s")  # struct lastlog: time, line, host; one for each user number
+# struct utmp of utmp(5): type, pid, line, id, user, host, exit, session, seconds, microseconds, address. Times have 32
+# bits in it on x86, arm and ppc, and 64 on aarch64 (glibc's __WORDSIZE_TIME64_COMPAT32).
+_UTMP = (struct.Struct("<h2xi32s4s32s256shhiii16s20x"), struct.Struct("<h2xi32s4s32s256shhqqq16s24x"))
+_KINDS = range(10)  # EMPTY to ACCOUNTING
+# struct lastlog: time, line, host; one for each user number
+_LASTLOG = (struct.Struct("<i32s256s"), struct.Struct("<q32s256s"))
 USER_PROCESS = 7
 MOST = 200_000  # records of one file that are looked at, the last ones
 
@@ -58,21 +61,27 @@ def _records(path: Path) -> Iterator[tuple[Any, ...]]:
         data = path.read_bytes()
     except OSError:
         return
-    if len(data) % _UTMP.size == 0:
-        for start in range(max(0, len(data) - MOST * _UTMP.size), len(data), _UTMP.size):
-            yield _UTMP.unpack_from(data, start)
+    # Both sizes may divide it: in the wrong layout most kinds are nonsense.
+    layouts = [x for x in _UTMP if data and len(data) % x.size == 0]
+    if layouts:
+        layout = max(layouts, key=lambda x: sum(data[n] in _KINDS and not data[n + 1] for n in range(0, len(data), x.size)) * x.size)
+        yield from layout.iter_unpack(data[-MOST * layout.size :])
 
 
 def lastlog(path: Path, passwd: Path) -> Iterator[Login]:
     """The last login of each user; the file is as long as the highest user number, and sparse."""
-    with contextlib.suppress(OSError, ValueError, IndexError), path.open("rb") as stream:
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        length = path.stat().st_size
+        layout = next((x for x in _LASTLOG if length % x.size == 0), _LASTLOG[0])  # it ends with a whole record
         for line in passwd.read_text(encoding="utf-8", errors="replace").splitlines():
             fields = line.split(":")
-            stream.seek(int(fields[2]) * _LASTLOG.size)
-            record = stream.read(_LASTLOG.size)
-            if len(record) < _LASTLOG.size:
+            if len(fields) < 3 or not re.fullmatch(r"[0-9]{1,10}", fields[2]):
+                continue  # also the "+" lines of NIS
+            stream.seek(int(fields[2]) * layout.size)
+            record = stream.read(layout.size)
+            if len(record) < layout.size:
                 continue
-            seconds, _, host = _LASTLOG.unpack(record)
+            seconds, _, host = layout.unpack(record)
             address = _named_address(host)
             if seconds and address is not None:
                 yield Login(fields[0], address, float(seconds & 0xFFFFFFFF), "lastlog")

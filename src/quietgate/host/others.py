@@ -34,6 +34,7 @@ _OWNERS = (
     (re.compile(r"LIBVIRT"), "libvirt"),
     (re.compile(r"KUBE-|cali-|CILIUM"), "Kubernetes"),
 )
+_LOOPBACK = re.compile(r"-d (?:127\.|::1/)")  # docker run -p 127.0.0.1:80:80
 _DNAT = re.compile(r"-p (tcp|udp)\b.*--dport (\d+)\b.*-j DNAT --to-destination \[?([0-9a-fA-F.:]+?)\]?:(\d+)\s*$")
 
 
@@ -85,11 +86,11 @@ def tables() -> list[Table]:
 
 
 def published() -> list[Published]:
-    """Ports that NAT sends on, as iptables and nft tell."""
+    """Ports that NAT sends on, as iptables and nft tell; without those that only this host itself can reach."""
     found = set()
     for program in ("iptables-save", "ip6tables-save"):
         for line in _run(program, "-t", "nat").splitlines():
-            if match := _DNAT.search(line):
+            if (match := _DNAT.search(line)) and not _LOOPBACK.search(line):
                 found.add(Published(match[1], int(match[2]), match[3], int(match[4])))
     for item in _ruleset():
         if "rule" in item and (one := _dnat(item["rule"]["expr"])):
@@ -225,6 +226,8 @@ def _dnat(parts: list[dict[str, Any]]) -> Published | None:
         payload = match.get("left", {}).get("payload", {}) if isinstance(match.get("left"), dict) else {}
         if payload.get("field") == "dport" and isinstance(match.get("right"), int):
             port, protocol = match["right"], payload.get("protocol", "")
+        if payload.get("field") == "daddr" and match.get("op") == "==" and str(match.get("right")).startswith(("127.", "::1")):
+            return None
         to = part.get("dnat", to)
     if port is None or not isinstance(to, dict) or protocol not in ("tcp", "udp"):
         return None

@@ -1,7 +1,8 @@
-"""TCP sockets and addresses of this network namespace, asked of the kernel (sock_diag, rtnetlink), not of a program."""
+"""Sockets and addresses of this network namespace, asked of the kernel (sock_diag, rtnetlink), not of a program."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -37,6 +38,17 @@ def udp_listeners() -> list[Listener]:
     for version, sport, dport, src, _dst, inode, _cookie in _sockets(1 << CLOSE, socket.IPPROTO_UDP):
         if dport == 0:
             found.append(Listener(version, sport, not any(src[: 4 if version == 4 else 16]), inode, _address(version, src)))
+    return found
+
+
+def raw_protocols() -> list[tuple[int, int]]:
+    """IP protocol and inode of each raw socket: who speaks VRRP, OSPF and the like has one."""
+    found = []
+    for name in ("raw", "raw6"):
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/thread-self/net", name).read_text().splitlines()[1:]:
+                words = line.split()  # the port's place holds the protocol (net/ipv4/raw.c, raw_sock_seq_show)
+                found.append((int(words[1].rsplit(":", 1)[1], 16), int(words[9])))
     return found
 
 

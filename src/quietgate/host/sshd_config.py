@@ -142,7 +142,19 @@ def effective(arguments: tuple[str, ...] = ()) -> Config:
             if done.returncode == 0:
                 return _config(line.strip().split(None, 1) for line in done.stdout.splitlines())
     file = next((w for f, w in itertools.pairwise(arguments) if f == "-f"), DEFAULT_CONFIG)
-    return _config(read_config(Path(file)))
+    file = next((w[2:] for w in arguments if w.startswith("-f") and len(w) > 2), file)
+    return _config(itertools.chain(_options(arguments), read_config(Path(file))))
+
+
+def _options(arguments: tuple[str, ...]) -> Iterator[list[str]]:
+    """Keyword and value of each -o and -p: they come before the file's, and the first value counts."""
+    words = iter(arguments)
+    for word in words:
+        flag, value = word[:2], word[2:] or next(words, "")
+        if flag == "-p":
+            yield ["port", value]
+        elif flag == "-o":
+            yield value.replace("=", " ", 1).split(None, 1)
 
 
 def read_config(path: Path, depth: int = 0) -> Iterator[list[str]]:
@@ -159,8 +171,9 @@ def read_config(path: Path, depth: int = 0) -> Iterator[list[str]]:
         if keyword == "match":
             return
         if keyword == "include" and len(words) == 2 and depth < 16:
-            for pattern in words[1].split():
-                full = pattern.strip('"') if pattern.startswith("/") else f"{path.parent}/{pattern}"
+            for quoted in words[1].split():
+                pattern = quoted.strip('"')
+                full = pattern if pattern.startswith("/") else f"{path.parent}/{pattern}"
                 for name in sorted(glob(full))[:MOST_FILES]:
                     yield from read_config(Path(name), depth + 1)
         elif len(words) == 2:

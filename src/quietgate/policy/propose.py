@@ -29,6 +29,14 @@ class Service:
     addresses: tuple[Prefix, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Speaker:
+    """A program that receives an IP protocol without ports: `number` 112 is VRRP."""
+
+    program: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Forwarded:
     """A port that NAT sends on to a container or guest."""
@@ -57,6 +65,8 @@ class Survey:
     ports_why: str
     guests: tuple[Guest, ...] = ()
     services: tuple[Service, ...] = ()
+    unsure: tuple[Service, ...] = ()  # high UDP ports, more likely a client's than a service's
+    speakers: tuple[Speaker, ...] = ()
     forwarded: tuple[Forwarded, ...] = ()
     others: tuple[str, ...] = ()  # other firewalls and blockers, by name
     traps: tuple[str, ...] = ()
@@ -89,6 +99,14 @@ def findings(survey: Survey, *, closed: bool) -> list[str]:
     if services:
         chosen = "each got a rule" if closed else "the default is accept, so they stay reachable"
         said.append(f"listening beyond loopback: {_some(services)}; {chosen}")
+    if survey.speakers:
+        spoken = [f"{s.program} (protocol {s.number})" for s in survey.speakers]
+        said.append(
+            f"speaking IP protocols of their own: {_some(spoken)}; {'each got a rule' if closed else 'they pass, as the default is accept'}"
+        )
+    if survey.unsure and closed:
+        maybe = sorted({f"{s.program} ({s.protocol} {s.port})" for s in survey.unsure})
+        said.append(f"UDP ports that are more likely a client's: {_some(maybe)}; no rule, so write one if others begin to talk there")
     if survey.forwarded:
         ports = [f"{f.protocol} {f.port} to {f.address}" for f in survey.forwarded]
         chosen = "each got a forward rule" if closed else "they pass by every inbound rule, and are left as they are"
@@ -138,16 +156,29 @@ def _services(survey: Survey) -> Iterator[str]:
             continue
         groups.setdefault((service.program, service.protocol, service.addresses), set()).add(service.port)
     used: set[str] = set()
-    for (program, protocol, addresses), ports in sorted(groups.items(), key=lambda g: (g[0][0], g[0][1], str(g[0][2]))):
+    opened: dict[tuple[str, int], list[tuple[Prefix, ...]]] = {}
+    for (program, protocol, addresses), found in sorted(groups.items(), key=lambda g: (g[0][0], g[0][1], str(g[0][2]))):
+        # Several programs may share a port (mDNS): a second rule for it would never decide, and `check` would say so.
+        ports = {p for p in found if not any(not a or (addresses and {*addresses} <= {*a}) for a in opened.get((protocol, p), ()))}
+        if not ports:
+            continue
+        for port in ports:
+            opened.setdefault((protocol, port), []).append(addresses)
         yield from ("", "[[firewall.rule]]", f"name = {_quoted(_named(f'{program}-{protocol}', used))}", f'protocol = "{protocol}"')
         yield f"ports = [{', '.join(str(p) for p in sorted(ports))}]"
         if addresses:
             yield f"to = [{', '.join(_quoted(str(a)) for a in addresses)}]"
 
+    for number, program in sorted({s.number: s.program for s in reversed(survey.speakers)}.items()):
+        yield from ("", "[[firewall.rule]]", f"name = {_quoted(_named(f'{program}-{number}', used))}", f"protocol = {number}")
+
 
 def _forwards(survey: Survey) -> Iterator[str]:
     used: set[str] = set()
+    ends: dict[tuple[str, Prefix, int], Forwarded] = {}  # one rule opens all that end at the same place
     for one in survey.forwarded:
+        ends.setdefault((one.protocol, one.address, one.inside), one)
+    for one in ends.values():
         yield from (
             "",
             f"# published as port {one.port}",
