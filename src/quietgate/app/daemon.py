@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -55,6 +56,7 @@ class Pending:
     guesses: list[Guess] = field(default_factory=list)
     offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return bool(self.bans or self.guesses or self.places)
@@ -118,6 +120,9 @@ class Daemon:
             self._bans().restore(now.wall)
         for guess in self.store.recent(now.wall - 86400, self.engine.settings.most_sources):
             self.engine.replay(guess, now)
+        for source in self.sources:
+            with contextlib.suppress(ValueError, TypeError):
+                self.engine.resume(source.name, json.loads(self.store.about(f"open:{source.name}") or "[]"))
         self._look(now)
 
     def _look(self, now: Instant) -> None:
@@ -183,6 +188,7 @@ class Daemon:
         if made:
             self._ban(made)
         self.pending.places[f"place:{batch.source}"] = batch.place
+        self.pending.touched.add(batch.source)
         if made or len(self.pending.guesses) >= MOST_PENDING:
             self.flush()
         elif self._flush_at is None:
@@ -293,6 +299,7 @@ class Daemon:
         if not self.pending:
             return
         p = self.pending
+        p.places.update({f"open:{name}": json.dumps(self.engine.unfinished(name)) for name in p.touched})
         try:
             with locked(self.parts.paths.lock, wait):
                 self._bans().add(p.bans, p.guesses, p.offenders, list(p.places.items()), time.time())

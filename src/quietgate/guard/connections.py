@@ -18,14 +18,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from quietgate.guard.record import Event
 from quietgate.guard.sshd import Kind, Said
-from quietgate.net import Prefix
+from quietgate.net import Prefix, parse_address
 
 FORGOTTEN_AFTER = 900.0  # seconds: process numbers come again; LoginGraceTime is far over by then
 SUMMARY = 2.0  # seconds after a connection's end in which PAM sums up what it has said
+KEPT_OVER = 256  # connections that a restart finds again
 ROOT = "root"
 
 
@@ -89,6 +91,19 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def snapshot(self) -> list[list[Any]]:
+        """The youngest connections that are not over, as plain values: so that a restart in the middle of one counts no guess twice."""
+        young = [(pid, c) for pid, c in islice(reversed(self._open.items()), KEPT_OVER) if c.ended is None and c.address is not None]
+        return [
+            [pid, str(c.address), c.since, c.failed, c.pam, c.other, c.least, c.emitted, c.keys, c.invalid] for pid, c in reversed(young)
+        ]
+
+    def restore(self, rows: list[list[Any]]) -> None:
+        """What `snapshot` gave. Raises ValueError, TypeError or AddressError for anything else."""
+        for pid, address, since, failed, pam, other, least, emitted, keys, invalid in rows[:KEPT_OVER]:
+            self._open[int(pid)] = _Connection(parse_address(address), float(since), int(failed), int(pam), int(other), int(least),
+                                               int(emitted), bool(keys), invalid=bool(invalid))  # fmt: skip
 
     def take(self, event: Event) -> Attempt | None:
         """One event; the attempt that it completes, if it does."""

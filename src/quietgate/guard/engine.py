@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from quietgate.clock import Instant
 from quietgate.guard.bans import Past, Sentences
@@ -169,6 +169,16 @@ class Engine:
         if attempt is None:
             return []
         return self._attempt(attempt, trust, at)
+
+    def unfinished(self, source: str) -> list[list[Any]]:
+        """The connections of a source of lines that are not over, for a restart."""
+        connections = self._connections.get(source)
+        return [] if connections is None else connections.snapshot()
+
+    def resume(self, source: str, rows: list[list[Any]]) -> None:
+        """What `unfinished` gave before. Raises ValueError or TypeError for anything else."""
+        connections = self._connections[source] = Connections(self.settings.most_open)
+        connections.restore(rows)
 
     def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Command]:
         """A login that nobody could have forged."""
