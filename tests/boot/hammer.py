@@ -37,9 +37,26 @@ WantedBy=sysinit.target
 """
 
 
+INIT = """#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          echo
+# Required-Start:    $local_fs
+# Required-Stop:
+# X-Start-Before:    networking
+# Default-Start:     S
+# Default-Stop:
+### END INIT INFO
+[ "$1" != start ] || python3 /usr/local/lib/echo.py >>/var/log/echo 2>&1 </dev/null &
+"""
+
+
 def place_echo(machine: Machine) -> None:
-    """A service in the machine that answers whoever reaches it, and writes into the journal whom it heard."""
+    """A service in the machine that answers whoever reaches it, and writes into the journal (/var/log/echo) whom it heard."""
     machine.write("/usr/local/lib/echo.py", ECHO)
+    if not machine.exists("/lib/systemd/systemd"):
+        machine.write("/etc/init.d/echo", INIT, 0o755)
+        machine.offline("update-rc.d echo defaults")
+        return
     machine.write("/etc/systemd/system/echo.service", UNIT)
     machine.offline("systemctl -q enable echo.service")
 
