@@ -142,3 +142,17 @@ def test_a_flush_of_everything() -> None:
         m.reboot()
         assert "inet filter" in m.sh("nft list tables")
         assert intact(m, STRANGERS[0]), "at the boot we come after it"
+
+        assert "flush ruleset" in findings(m, "advice")["flush"]["what"]
+        for number, deed in enumerate(("nft flush ruleset", "systemctl restart nftables", "systemctl stop nftables"), 2):
+            m.sh(deed)
+            assert m.sh("quietgate status").startswith("down: ")
+            assert "nobody took it down" in findings(m, "problem")["lost"]["what"]
+            assert all(m.lets_in(STRANGERS[1], 2))
+            m.sh("systemctl start quietgate-refresh")
+            assert intact(m, STRANGERS[number])
+        m.sh("systemctl restart nftables")
+        m.sh(findings(m, "problem")["lost"]["remedy"] + " --now")
+        assert intact(m, STRANGERS[9])
+        m.sh("quietgate down && systemctl start quietgate-refresh")
+        assert m.sh("quietgate status").startswith("down: "), "who takes it down by hand means it"

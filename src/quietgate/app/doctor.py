@@ -45,6 +45,7 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     policy, ports = prepared.policy, prepared.ports
     found = [Finding("policy", "advice", f"{w.origin}: {w.what}", w.remedy) for w in prepared.warnings]
     found += _tables(policy, ports)
+    found += _lost(parts)
     found += _blockers(parts, policy)
     found += _published(policy)
     found += _sshd(ports)
@@ -84,6 +85,18 @@ def _open(owner: str, ports: list[int]) -> str:
         "firewalld": f"firewall-cmd --permanent --add-port={port}/tcp && firewall-cmd --reload",
         "ufw": f"ufw allow {port}/tcp",
     }.get(owner, f"accept TCP port {port} there too, or take that table out of use")
+
+
+def _lost(parts: Parts) -> Iterator[Finding]:
+    if others.flushes(parts.paths.root):
+        yield Finding("flush", "advice", "nftables.service takes every table out, ours too, whenever it is started, stopped or reloaded: "
+                      "/etc/nftables.conf begins with `flush ruleset`. The next refresh brings ours back",
+                      "write `table inet filter` and `delete table inet filter` there instead, for the tables that it makes; "
+                      "or, after each of these: systemctl restart quietgate")  # fmt: skip
+    held = parts.paths.held_down.exists()
+    if not held and parts.generations.newest() is not None and parts.nft.structure() is None:
+        yield Finding("lost", "problem", "our table is not in the kernel, though nobody took it down with `quietgate down`: another tool flushed "
+                      "all tables (`nft flush ruleset`), or the boot unit failed", "quietgate up")  # fmt: skip
 
 
 def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
