@@ -95,7 +95,7 @@ install_all() {
     fi
     [ -e "$policy" ] || "$command" init
     "$command" check
-    "$command" up --now
+    "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
     if has_systemd; then systemctl start $started; fi # shellcheck disable=SC2086
     "$command" status
 }
