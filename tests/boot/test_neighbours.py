@@ -105,6 +105,27 @@ def test_ufw(first: str) -> None:
         assert intact(m, STRANGERS[4])
 
 
+@pytest.mark.parametrize(
+    ("other", "shut"),
+    [("ufw", "ufw --force enable"), ("firewalld", "firewall-cmd --permanent --remove-service=ssh && firewall-cmd --reload")],
+    ids=["ufw", "firewalld"],
+)
+def test_an_install_behind_a_door_that_another_tool_shut(other: str, shut: str) -> None:
+    """From the console: whoever logged in before would not get in, whatever we do. That is said before anything is done."""
+    with machine("bookworm", other) as m:
+        m.boot()
+        m.ssh("true")
+        m.sh(shut)
+        assert not m.answers(OUTSIDE)
+        said = m.sh("cd /src && ./install.sh", expect=4)
+        assert f"{OUTSIDE} (port 22; root logged in from there): a new connection would be shut out by another tool's table" in said
+        assert "installed, but not in force" in said
+        assert m.sh("quietgate status", expect=0).startswith("down: ")
+        m.sh(findings(m, "problem")["closed-by-other"]["remedy"])
+        m.sh(f"cd /src && ./install.sh && quietgate ban {BANNED} --for 1h")
+        assert intact(m, STRANGERS[0])
+
+
 @pytest.mark.parametrize("first", ["fail2ban", "quietgate"])
 def test_fail2ban(first: str) -> None:
     with machine("bookworm", "fail2ban", "python3-systemd") as m:
