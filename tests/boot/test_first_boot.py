@@ -7,6 +7,7 @@ import pytest
 from tests.boot.hammer import Hammer, place_echo
 from tests.boot.machine import Machine, machine
 from tests.boot.tree import outside_network
+from tests.kernel.lab import wait_for
 
 STRANGER, OTHER, BANNED, FREE = "198.18.208.1", "198.18.208.2", "198.18.209.1", "198.18.210.1"
 LIMITED = [True] * 5 + [False] * 3
@@ -124,3 +125,14 @@ def test_a_socket_that_moves_is_followed() -> None:
         m.sh("systemctl daemon-reload && systemctl stop ssh.service && systemctl restart ssh.socket")
         m.sh("systemctl start quietgate-refresh")
         assert m.lets_in(STRANGER, port=2222) == LIMITED
+
+
+def test_a_configuration_that_moves_sshd_is_followed_before_sshd_moves() -> None:
+    with machine("bookworm") as m:
+        m.boot()
+        m.sh("cd /src && ./install.sh")
+        m.sh("echo 'Port 2222' > /etc/ssh/sshd_config.d/port.conf")
+        wait_for(lambda: "ssh ports  22, 2222" in m.sh("quietgate status"), "the path unit sees it, and sshd has not moved yet", 30)
+        m.sh("systemctl restart ssh")
+        assert m.lets_in(STRANGER, port=2222) == LIMITED
+        wait_for(lambda: "ssh ports  2222 " in m.sh("quietgate status"), "the old port is given up when nobody listens there", 30)
