@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from tests.boot.tree import CACHE, copy, fresh, place_checkout
 from tests.kernel.lab import Host, sh, wait_for
 
 INSIDE, OUTSIDE = "198.18.200.2", "198.18.200.1"
+LIMITED = [True] * 5 + [False] * 3  # what becomes of a stranger's first eight connections in a minute
+OURS = ("/opt", "/usr/local", "/etc/systemd", "/etc/init.d", "/etc/rc*.d", "/etc/cron.d", "/etc/quietgate", "/var/lib/quietgate",
+        "/run/quietgate", "/run/systemd/system")  # fmt: skip
 STRANGERS = "198.18.208.0/20"  # all of these are addresses of `outside` too
 OFFLINE = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels"
 NETWORKD = f"[Match]\nName=host0\n[Network]\nAddress={INSIDE}/24\nGateway={OUTSIDE}\n"
@@ -105,6 +109,17 @@ class Machine:
         done = self.run(command)
         assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def moment(self, words: str) -> float:
+        """When the journal of this boot first says so, in seconds of the monotonic clock."""
+        lines = [x for x in self.sh("journalctl -b -o short-monotonic").splitlines() if words in x]
+        assert lines, f"the journal has a line with: {words}"
+        return float(lines[0].split("]")[0].strip("[ "))
+
+    def files(self) -> set[str]:
+        """Every file where an installation puts any; the numbers of services in rcS.d move when one comes or goes."""
+        listed = self.sh(f"find {' '.join(OURS)} -not -name __pycache__ -not -name '*.pyc' -not -name '.depend.*' 2>/dev/null; true")
+        return {re.sub(r"(/etc/rc.\.d/[SK])\d\d", r"\1", line) for line in listed.splitlines()}
 
     # -- what is done from outside
 

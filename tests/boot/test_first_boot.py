@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.boot.hammer import Hammer, place_echo
-from tests.boot.machine import Machine, machine
+from tests.boot.machine import LIMITED, Machine, machine
 from tests.boot.tree import outside_network
 from tests.kernel.lab import wait_for
 
 STRANGER, OTHER, BANNED, FREE = "198.18.208.1", "198.18.208.2", "198.18.209.1", "198.18.210.1"
-LIMITED = [True] * 5 + [False] * 3
 # What every builder of images ships in some form (cloud-init): host keys are made at the first boot, with the network up.
 HOST_KEYS = """[Unit]
 After=network.target
@@ -24,13 +23,6 @@ WantedBy=multi-user.target
 pytestmark = [pytest.mark.boot, pytest.mark.long]
 
 
-def moment(m: Machine, words: str) -> float:
-    """When the journal of this boot first says so, in seconds of the monotonic clock."""
-    lines = [x for x in m.sh("journalctl -b -o short-monotonic").splitlines() if words in x]
-    assert lines, f"the journal has a line with: {words}"
-    return float(lines[0].split("]")[0].strip("[ "))
-
-
 @pytest.mark.parametrize(
     ("network", "up"), [("networkd", "host0: Link UP"), ("ifupdown", "Starting networking.service")], ids=["networkd", "ifupdown"]
 )
@@ -41,9 +33,9 @@ def test_the_rules_are_there_before_any_interface_is_up(network: str, up: str) -
         m.sh(f"cd /src && ./install.sh && quietgate ban {BANNED} --for 1h --scope host")
         with Hammer(m, banned=BANNED, free=FREE) as attack:
             m.reboot()
-        ruled = moment(m, "Finished quietgate.service")
-        assert ruled < moment(m, "Reached target network-pre.target")
-        assert ruled < moment(m, up)
+        ruled = m.moment("Finished quietgate.service")
+        assert ruled < m.moment("Reached target network-pre.target")
+        assert ruled < m.moment(up)
         assert attack.answered[FREE]
         assert BANNED not in m.sh("journalctl -u echo")
 
@@ -62,7 +54,7 @@ def test_an_image_is_protected_and_reachable_from_its_first_boot() -> None:
         assert not m.exists("/var/lib/quietgate")
         m.boot()
         assert "generation 1 is in force (made from the policy)" in m.sh("journalctl -b -u quietgate")
-        assert moment(m, "Finished quietgate.service") < moment(m, "Finished host-keys.service"), "sshd could not be asked yet"
+        assert m.moment("Finished quietgate.service") < m.moment("Finished host-keys.service"), "sshd could not be asked yet"
         assert m.lets_in(STRANGER) == LIMITED
         assert m.ssh("quietgate status").startswith("up: generation 1 is in force")
         m.reboot()

@@ -9,9 +9,8 @@ import json
 
 import pytest
 
-from tests.boot.machine import OUTSIDE, Machine, machine
+from tests.boot.machine import LIMITED, OUTSIDE, Machine, machine
 
-LIMITED = [True] * 5 + [False] * 3
 BANNED, THEIRS = "198.18.209.1", "198.18.209.2"
 STRANGERS = tuple(f"198.18.208.{n}" for n in range(1, 20))
 # Debian 12 writes no auth.log, and its package is not told so (fail2ban's README.Debian)

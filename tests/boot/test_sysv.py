@@ -7,12 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.boot.hammer import Hammer, place_echo
-from tests.boot.machine import Machine, machine
+from tests.boot.machine import LIMITED, Machine, machine
 
 STRANGER, OTHER, BANNED, FREE = "198.18.208.1", "198.18.208.2", "198.18.209.1", "198.18.210.1"
-LIMITED = [True] * 5 + [False] * 3
-OURS = ("/opt", "/usr/local", "/etc/systemd", "/etc/init.d", "/etc/rc*.d", "/etc/cron.d", "/etc/quietgate", "/var/lib/quietgate",
-        "/run/quietgate")  # fmt: skip
 pytestmark = [pytest.mark.boot, pytest.mark.long]
 
 
@@ -25,14 +22,8 @@ def m() -> Iterator[Machine]:
         yield made
 
 
-def files(m: Machine) -> set[str]:
-    """Every file where an installation puts any; the numbers before services in rcS.d move when one comes or goes."""
-    listed = m.sh(f"find {' '.join(OURS)} -not -name __pycache__ -not -name '*.pyc' 2>/dev/null | sed -E 's,/([SK])[0-9]+,/\\1,'; true")
-    return set(listed.split("\n")) - {"/etc/init.d/.depend.boot", "/etc/init.d/.depend.start", "/etc/init.d/.depend.stop"}
-
-
 def test_install_boot_and_uninstall_without_systemd(m: Machine) -> None:
-    before = files(m)
+    before = m.files()
     said = m.sh("cd /src && ./install.sh")
     assert "generation 1 is in force: SSH on 22" in said
     assert m.lets_in(STRANGER) == LIMITED
@@ -54,7 +45,7 @@ def test_install_boot_and_uninstall_without_systemd(m: Machine) -> None:
     m.sh(f"env -i SHELL=/bin/sh PATH=/usr/bin:/bin sh -c '{cron.strip()}'")  # crontab(5): this is all of the environment
 
     assert m.sh("cd /src && ./install.sh --uninstall").endswith("quietgate is uninstalled\n")
-    assert files(m) == before
+    assert m.files() == before
     assert m.sh("nft list ruleset") == ""
 
 
