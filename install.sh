@@ -40,9 +40,9 @@ program() {
     rm -rf "$home/new"
     mkdir -p "$home"
     python3 -m venv "$home/new"
-    "$home/new/bin/pip" install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt ||
+    "$home/new/bin/pip" install -qq --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/run.txt ||
         fail "pip could not install the locked dependencies: see to the network; nothing was changed"
-    "$home/new/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation . ||
+    "$home/new/bin/pip" install -qq --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . ||
         fail "the package could not be installed; nothing was changed"
     rm -rf "$home/old"
     [ ! -d "$home/venv" ] || mv "$home/venv" "$home/old"
@@ -95,7 +95,7 @@ install_all() {
     fi
     [ -e "$policy" ] || "$command" init
     "$command" check
-    "$command" up --now
+    "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
     if has_systemd; then systemctl start $started; fi # shellcheck disable=SC2086
     "$command" status
 }

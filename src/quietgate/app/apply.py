@@ -196,11 +196,15 @@ def _files(record: Record) -> list[File]:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What a refresh found: the generation in force, whether the rules changed, and why nothing was done, if so."""
+    """What a refresh found: the generation in force, whether the rules changed, and why nothing was done, if so.
+
+    `restored`: our table was gone, though nobody had taken it down, and what was confirmed is in force again.
+    """
 
     number: int | None
     changed: bool
     skipped: str = ""
+    restored: bool = False
 
 
 def refresh(parts: Parts) -> Refreshed:
@@ -214,6 +218,10 @@ def refresh(parts: Parts) -> Refreshed:
         if parts.paths.held_down.exists():
             return Refreshed(None, changed=False, skipped="it was taken down by hand")
         inside = look(parts.nft)
+        if inside.living is None and (lost := parts.generations.newest()) is not None and lost.shared:
+            # Another tool flushed every table: Debian's nftables.service does, whenever it starts, stops or reloads.
+            _load_record(parts, lost)
+            return Refreshed(lost.number, changed=True, restored=True)
         if inside.confirmed is None and not inside.on_trial:
             return Refreshed(None, changed=False, skipped="it is not up")
         if inside.on_trial:

@@ -21,8 +21,8 @@ from quietgate.firewall import names
 from quietgate.host import others, sockets
 from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
-from quietgate.net import Prefix, parse_address
-from quietgate.policy.model import Policy
+from quietgate.net import AddressError, Prefix, parse_address
+from quietgate.policy.model import Policy, Resolved, Rule, prefixes_of
 
 SYSCTL = Path("/proc/sys/net")
 # sslh, haproxy and the like take connections and make new ones: sshd sees the proxy's address only.
@@ -31,6 +31,7 @@ PROXIES = {"sslh", "sslh-fork", "sslh-ev", "sslh-select", "haproxy", "nginx", "t
 TFO_NO_COOKIE, TFO_ALL = 0x200, 0x400
 ALIKE = 0.9  # of the logins of several users from one address: that is a proxy or a NAT, and counts as one source
 MOST = 8
+PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     policy, ports = prepared.policy, prepared.ports
     found = [Finding("policy", "advice", f"{w.origin}: {w.what}", w.remedy) for w in prepared.warnings]
     found += _tables(policy, ports)
+    found += _lost(parts)
     found += _blockers(parts, policy)
-    found += _published(policy)
+    found += _published(prepared)
     found += _sshd(ports)
     found += _kernel(ports)
     found += _proxy(parts, policy, ports)
@@ -89,6 +91,18 @@ def _open(owner: str, ports: list[int]) -> str:
     }.get(owner, f"accept TCP port {port} there too, or take that table out of use")
 
 
+def _lost(parts: Parts) -> Iterator[Finding]:
+    if others.flushes(parts.paths.root):
+        yield Finding("flush", "advice", "nftables.service takes every table out, ours too, whenever it is started, stopped or reloaded: "
+                      "/etc/nftables.conf begins with `flush ruleset`. The next refresh brings ours back",
+                      "write `table inet filter` and `delete table inet filter` there instead, for the tables that it makes; "
+                      "or, after each of these: systemctl restart quietgate")  # fmt: skip
+    held = parts.paths.held_down.exists()
+    if not held and parts.generations.newest() is not None and parts.nft.structure() is None:
+        yield Finding("lost", "problem", "our table is not in the kernel, though nobody took it down with `quietgate down`: another tool flushed "
+                      "all tables (`nft flush ruleset`), or the boot unit failed", "quietgate up")  # fmt: skip
+
+
 def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
     for name in others.at_work(parts.paths.root):
         if name in ("firewalld", "ufw"):
@@ -100,13 +114,38 @@ def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
                           f"two blockers do no harm, but one is easier to understand: systemctl disable --now {name.lower()}{observed}")  # fmt: skip
 
 
-def _published(policy: Policy) -> Iterator[Finding]:
+def _published(prepared: Prepared) -> Iterator[Finding]:
     sent = others.published()
-    if sent and policy.firewall.forward == "leave":
-        ports = ", ".join(f"{p.protocol} {p.port} to {p.address}:{p.inside}" for p in sent[:MOST])
-        yield Finding("bypass", "advice", f"published ports go past every inbound rule: {ports}",
-                      'to decide about them, write forward = "drop" in [firewall] and a rule with direction = "forward" for each '
-                      "(`quietgate init --closed --print` writes them)")  # fmt: skip
+    if prepared.policy.firewall.forward == "leave":
+        if sent:
+            yield Finding("bypass", "advice", f"published ports go past every inbound rule: {_named(sent)}",
+                          'to decide about them, write forward = "drop" in [firewall] and a rule with direction = "forward" for each '
+                          "(`quietgate init --closed --print` writes them)")  # fmt: skip
+        return
+    shut = [p for p in sent if not any(_passes(rule, p, prepared.resolved) for rule in prepared.policy.firewall.rules)]
+    if shut:
+        yield Finding("unpublished", "advice", f'published ports that no rule with direction "forward" accepts, and so nobody reaches: {_named(shut)}',
+                      "write such a rule for each, with the port and address inside (`quietgate init --closed --print` writes them)")  # fmt: skip
+
+
+def _named(sent: list[others.Published]) -> str:
+    more = f" and {len(sent) - MOST} more" if len(sent) > MOST else ""
+    return ", ".join(f"{p.protocol} {p.port} to {p.address}:{p.inside}" for p in sent[:MOST]) + more
+
+
+def _passes(rule: Rule, sent: others.Published, resolved: Resolved) -> bool:
+    """True if the rule lets somebody reach that port; by which interface, and from where, is not asked."""
+    try:
+        address = parse_address(sent.address)
+    except AddressError:
+        return False
+    return (
+        rule.direction == "forward"
+        and rule.action in ("accept", "rate")
+        and rule.protocol in (None, PROTOCOLS[sent.protocol])
+        and (rule.ports is None or any(p.low <= sent.inside <= p.high for p in rule.ports))
+        and (rule.to.anywhere or any(p.covers(address) for p in prefixes_of(rule.to, resolved)))
+    )
 
 
 def _sshd(ports: SshPorts) -> Iterator[Finding]:

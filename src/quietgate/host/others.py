@@ -150,6 +150,16 @@ def load_into(run: Callable[..., tuple[int, str]]) -> list[str]:
     return [*missing, *legacy()]
 
 
+def flushes(root: Path = Path("/")) -> bool:
+    """True if nftables.service is switched on with a file that takes every table out first, as Debian's own does."""
+    try:
+        text = (root / "etc/nftables.conf").read_text(errors="replace")
+    except OSError:
+        return False
+    enabled = any((root / "etc/systemd/system").glob("*.wants/nftables.service"))
+    return enabled and re.search(r"^\s*flush\s+ruleset", text, re.MULTILINE) is not None
+
+
 def _ruleset() -> list[dict[str, Any]]:
     try:
         listed = json.loads(_run("nft", "-j", "-t", "list", "ruleset") or "{}")

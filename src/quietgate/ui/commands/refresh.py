@@ -22,9 +22,13 @@ def command(settings: Settings, as_json: bool) -> None:
     """
     done = refresh(Parts.at(Paths(settings.root)))
     if as_json:
-        print(forms.form("refresh", {"generation": done.number, "changed": done.changed, "skipped": done.skipped}))
+        print(
+            forms.form("refresh", {"generation": done.number, "changed": done.changed, "skipped": done.skipped, "restored": done.restored})
+        )
     elif done.skipped:
         print(f"nothing was refreshed: {done.skipped}")
+    elif done.restored:
+        print(f"generation {done.number} is in force again: another tool had taken every table out of the kernel (see `quietgate doctor`)")
     elif done.changed:
         print(f"generation {done.number} is in force: host names or sshd's ports have changed")
     else:
