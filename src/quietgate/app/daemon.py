@@ -144,6 +144,8 @@ class Daemon:
             self.engine.tick(now)
             self._look(now)
             self.flush()
+            with contextlib.suppress(QuietgateError), locked(self.parts.paths.lock):
+                self._bans().trim(now.wall)
             turn += 1
             if turn % 120 == 0:
                 policy = self.prepared.policy
@@ -158,10 +160,16 @@ class Daemon:
             await asyncio.sleep(usec / 2e6)
 
     def _reload(self) -> None:
-        """The policy in force, anew. Windows, places and sources go on; a mistake leaves everything as it was."""
+        self._spawn(self._reloading())
+
+    async def _reloading(self) -> None:
+        """The policy in force, anew. Windows, places and sources go on; a mistake leaves everything as it was.
+
+        In a thread: names may have to be resolved, and guarding goes on meanwhile.
+        """
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self.prepared = of_force(self.parts)
+            self.prepared = await asyncio.get_running_loop().run_in_executor(None, of_force, self.parts)
             self.engine.change(settings(self.prepared))
             self.names = Names(str(self.prepared.policy.values["store.users"]), self.parts.paths.state / "key")
             self._look(Instant(time.time(), time.monotonic()))
@@ -262,16 +270,17 @@ class Daemon:
         now = time.time()
         for one in made:
             until = one.at.wall + one.seconds
+            end = None if until == float("inf") else until
             if until <= now:
                 continue  # it happened while nobody looked, and would be over
             reason = _because(one.finding)
             if one.observed:
-                self._publish("would-ban", source=str(one.source), detector=one.finding.detector, until=until, reason=reason)
+                self._publish("would-ban", source=str(one.source), detector=one.finding.detector, until=end, reason=reason)
                 continue
-            self.pending.bans.append(Ban(one.source, one.scope, one.at.wall, until, reason, "guard"))
+            self.pending.bans.append(Ban(one.source, one.scope, one.at.wall, end, reason, "guard"))
             self.pending.offenders.append((one.source, one.steps, until))
             self.bans_made += 1
-            self._publish("ban", source=str(one.source), scope=one.scope.value, until=until, detector=one.finding.detector, reason=reason)
+            self._publish("ban", source=str(one.source), scope=one.scope.value, until=end, detector=one.finding.detector, reason=reason)
         if not self.pending.bans:
             return
         with contextlib.suppress(KernelError):
@@ -340,7 +349,7 @@ class Daemon:
     def _publish(self, what: str, **fields: Any) -> None:
         self.control.publish({"form": "quietgate/event", "version": 1, "event": what, "at": time.time(), **fields})
 
-    def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
         if name == "status":
             return {
                 "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made, "trouble": self.trouble,
@@ -349,7 +358,10 @@ class Daemon:
                              "trouble": s.health.trouble} for s in self.sources],
             }  # fmt: skip
         if name == "changed":
-            self._reload()
+            if asked.get("what") == "bans":
+                self.engine.look_again()
+            else:
+                self._reload()
             return {"ok": True}
         return {"error": "unknown request", "id": "input"}
 

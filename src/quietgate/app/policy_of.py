@@ -40,7 +40,9 @@ def settings(prepared: Prepared) -> Settings:
     return Settings(
         thresholds=thresholds,
         sentences=Sentences(
-            cast("tuple[float, ...]", values["bans.steps"]), cast("float", values["bans.forget"]), cast("int", values["bans.jitter"])
+            tuple(_length(s) for s in cast("tuple[object, ...]", values["bans.steps"])),
+            cast("float", values["bans.forget"]),
+            cast("int", values["bans.jitter"]),
         ),
         counting=policy.ssh.counting,
         spared=spared,
@@ -52,6 +54,11 @@ def settings(prepared: Prepared) -> Settings:
         most_sources=cast("int", values["guard.max_sources"]),
         most_open=cast("int", values["guard.max_open"]),
     )
+
+
+def _length(step: object) -> float:
+    """A step in seconds; "forever" has no end."""
+    return float(step) if isinstance(step, int) else float("inf")
 
 
 def flag(policy: Policy, path: str) -> bool:

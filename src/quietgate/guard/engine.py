@@ -150,13 +150,15 @@ class Engine:
         """What the store says: known sources with the wall second until when, and the floor."""
         self._known, self._floor = dict(known), floor
 
-    def banned_by_hand(self, source: Prefix, until: float) -> None:
-        """Somebody else banned it (`until` wall seconds) or lifted its ban (0)."""
-        self.detectors.forget(source)
-        if until:
-            self._banned[source] = until
-        else:
-            self._banned.pop(source, None)
+    def look_again(self) -> None:
+        """Bans were changed by somebody else: who is banned no more begins anew."""
+        for source in list(self._banned):
+            until = self.until(source)
+            if until:
+                self._banned[source] = until
+            else:
+                del self._banned[source]
+                self.detectors.forget(source)
 
     def read(self, source: str, trust: Trust, event: Event, at: Instant) -> list[Command]:
         """One event of one source of lines. `at`: when it happened, as far as it can be known."""
