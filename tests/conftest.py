@@ -10,7 +10,6 @@ import pytest
 
 from tests.kernel.lab import Pair, make_pair
 
-
 # What counts in milliseconds, needs both processors, or reads the one kernel log.
 ALONE = {"test_limit.py", "test_attacks.py", "test_reserve.py", "test_logging.py", "test_generations.py", "test_evaluator.py"}
 

@@ -120,6 +120,9 @@ class Daemon:
             self._bans().restore(now.wall)
         for guess in self.store.recent(now.wall - 86400, self.engine.settings.most_sources):
             self.engine.replay(guess, now)
+        for ban in self.store.made_by("guard", now.wall - number(self.prepared.policy, "bans.widen.within")):
+            if not ban.reason.startswith("widen"):
+                self.engine.replay_ban(ban.prefix, ban.since, now)
         for source in self.sources:
             with contextlib.suppress(ValueError, TypeError):
                 self.engine.resume(source.name, json.loads(self.store.about(f"open:{source.name}") or "[]"))
@@ -278,7 +281,8 @@ class Daemon:
                 self._publish("would-ban", source=str(one.source), detector=one.finding.detector, until=end, reason=reason)
                 continue
             self.pending.bans.append(Ban(one.source, one.scope, one.at.wall, end, reason, "guard"))
-            self.pending.offenders.append((one.source, one.steps, until))
+            if one.finding.detector != "widen":
+                self.pending.offenders.append((one.source, one.steps, until))
             self.bans_made += 1
             self._publish("ban", source=str(one.source), scope=one.scope.value, until=end, detector=one.finding.detector, reason=reason)
         if not self.pending.bans:
@@ -371,7 +375,8 @@ async def _all(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _because(finding: Any) -> str:
-    return f"{finding.detector}: {finding.count} in {format_duration(finding.window)}"
+    said = f"{finding.detector}: {finding.count} in {format_duration(finding.window)}"
+    return f"{said}; {finding.evidence}" if finding.detector == "widen" else said
 
 
 def _key(source: Prefix) -> bytes:

@@ -115,6 +115,16 @@ class Store:
             for version, first, length, scope, since, until, reason, by in rows:
                 yield Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
 
+    def made_by(self, by: str, since: float) -> list[Ban]:
+        """Bans made by somebody after wall second `since`, the oldest first, ended or not."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, first, length, scope, since, until, reason, author FROM bans WHERE author=? AND since > ? ORDER BY since",
+                (by, since),
+            ).fetchall()
+        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), at, until, reason, author)
+                for v, f, n, scope, at, until, reason, author in rows]  # fmt: skip
+
     def find(self, prefix: Prefix) -> list[Ban]:
         """Bans of exactly this prefix, ended or not."""
         with self._errors():
