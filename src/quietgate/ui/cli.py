@@ -36,6 +36,7 @@ COMMANDS = (
     "run",
     "events",
     "parse",
+    "demo",
     "boot",
     "refresh",
 )
