@@ -56,6 +56,8 @@ def disconnecting(message: str) -> Said | None:
     text, _ = bare(message)
     if text.startswith("Disconnected from "):
         return _ended(text[18:], "left")
+    if text.startswith("Disconnecting: Too many authentication failures"):  # before 7.6: without an address
+        return Said(Kind.TOO_MANY)
     if not text.startswith("Disconnecting "):
         return None
     rest = text[14:]
