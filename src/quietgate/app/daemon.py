@@ -328,6 +328,8 @@ class Daemon:
                 continue  # it happened while nobody looked, and would be over
             reason = _because(one.finding)
             if one.observed:
+                with contextlib.suppress(StateError):
+                    self.store.put_observed([Ban(one.source, one.scope, one.at.wall, end, reason, "observed")])
                 self._publish("would-ban", source=str(one.source), detector=one.finding.detector, until=end, reason=reason)
                 continue
             self.pending.bans.append(Ban(one.source, one.scope, one.at.wall, end, reason, "guard"))

@@ -37,6 +37,7 @@ COMMANDS = (
     "events",
     "parse",
     "demo",
+    "report",
     "boot",
     "refresh",
 )
