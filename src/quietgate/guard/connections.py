@@ -72,6 +72,7 @@ class _Connection:
     method: str = ""
     trouble: str = ""  # a broken handshake whose address comes in a later line
     ended: float | None = None
+    port: int = 0
 
 
 _NOISE = frozenset({Kind.NO_MATCH, Kind.BAD_PROTOCOL, Kind.BROKEN, Kind.TIMEOUT, Kind.CRASH, Kind.PROBED, Kind.REFUSED})
@@ -121,6 +122,7 @@ class Connections:
             del self._open[event.pid]
             known = None
         if known is not None and said.address is not None:
+            known.port = known.port or said.port
             if known.address is None:
                 known.address = said.address
             elif known.address != said.address:
@@ -131,11 +133,7 @@ class Connections:
     def _joined(self, event: Event, said: Said, known: _Connection | None) -> Attempt | None:
         kind = said.kind
         if kind is Kind.LEFT or kind is Kind.ENDED:
-            if known is not None:
-                known.ended = event.at
-            if known is not None and known.trouble and not known.noisy and known.address is not None:
-                return _attempt(event, known.address, Outcome.NOISE, 1)
-            return None
+            return self._left(event, known) if known is not None else None
         if kind in _NOISE:
             return self._noise(event, said, known)
         connection = known if known is not None else self._opened(event, said)
@@ -149,14 +147,18 @@ class Connections:
         if kind is Kind.CLOSED:
             connection.ended = event.at
             connection.least = max(connection.least, 1)
-        wanted = max(connection.failed, connection.pam, connection.other, connection.least)
-        new = wanted - connection.emitted
-        if new <= 0 or connection.address is None:
+        return _guessed(event, connection)
+
+    def _left(self, event: Event, known: _Connection) -> Attempt | None:
+        known.ended = event.at
+        if known.address is None:
             return None
-        connection.emitted = wanted
-        return Attempt(
-            event.at, connection.address, Outcome.FAILED, connection.user, connection.invalid, connection.method, event.message, new
-        )
+        if known.trouble and not known.noisy:
+            known.noisy = True
+            return _attempt(event, known.address, Outcome.NOISE, 1)
+        if known.keys:  # before 7.6 the last line does not tell whose connection it was
+            known.least = max(known.least, 1)
+        return _guessed(event, known)
 
     def _noise(self, event: Event, said: Said, known: _Connection | None) -> Attempt | None:
         if said.address is None:
@@ -172,16 +174,33 @@ class Connections:
         return _attempt(event, said.address, Outcome.NOISE, said.times)
 
     def _opened(self, event: Event, said: Said) -> _Connection:
-        if len(self._open) >= self.most:
-            self._open.popitem(last=False)
-            self.forgotten += 1
-        connection = self._open[event.pid] = _Connection(said.address, event.at)
+        while len(self._open) >= self.most:
+            _, oldest = self._open.popitem(last=False)
+            if oldest.ended is None and event.at - oldest.since <= FORGOTTEN_AFTER:
+                self.forgotten += 1
+        connection = self._open[event.pid] = _Connection(said.address, event.at, port=said.port)
         return connection
 
 
+# "Received disconnect", then "Disconnected from", then PAM's summary: what may still come of a connection that is over.
+_AFTER_THE_END = frozenset({Kind.PAM_FAILED, Kind.CLOSED, Kind.LEFT, Kind.ENDED})
+
+
 def _over(connection: _Connection, event: Event) -> bool:
-    """True if this line is of another connection, of a process with the same number: only PAM's summary follows the end."""
-    return connection.ended is not None and (event.said.kind is not Kind.PAM_FAILED or event.at - connection.ended > SUMMARY)
+    """True if this line is of another connection, of a process with the same number."""
+    if connection.port and event.said.port and connection.port != event.said.port and connection.address == event.said.address:
+        return True
+    return connection.ended is not None and (event.said.kind not in _AFTER_THE_END or event.at - connection.ended > SUMMARY)
+
+
+def _guessed(event: Event, connection: _Connection) -> Attempt | None:
+    """The guesses that this line adds to those that were told already, if it adds any."""
+    wanted = max(connection.failed, connection.pam, connection.other, connection.least)
+    new = wanted - connection.emitted
+    if new <= 0 or connection.address is None:
+        return None
+    connection.emitted = wanted
+    return Attempt(event.at, connection.address, Outcome.FAILED, connection.user, connection.invalid, connection.method, event.message, new)
 
 
 def _note(connection: _Connection, said: Said) -> None:
