@@ -10,8 +10,8 @@ cd "$(dirname "$0")"
 home=/opt/quietgate
 command=/usr/local/sbin/quietgate
 policy=/etc/quietgate/quietgate.toml
-units="quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path"
-started="quietgate.service quietgate-refresh.timer quietgate-refresh.path"
+units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path"
+started="quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path"
 
 fail() {
     echo "install.sh: $1" >&2
@@ -66,6 +66,10 @@ place() {
 }
 
 services() {
+    if [ -d /usr/lib/sysusers.d ] && command -v systemd-sysusers >/dev/null 2>&1; then
+        place packaging/quietgate.sysusers /usr/lib/sysusers.d/quietgate.conf 644
+        systemd-sysusers quietgate.conf >/dev/null 2>&1 || true
+    fi
     if [ -d /etc/systemd/system ]; then
         for unit in $units; do place "packaging/$unit" "/etc/systemd/system/$unit" 644; done
     fi
@@ -79,7 +83,11 @@ services() {
         systemctl enable -q $started 2>/dev/null || fail "the units could not be enabled"
     else
         place packaging/quietgate.init /etc/init.d/quietgate 755
-        if command -v update-rc.d >/dev/null 2>&1; then update-rc.d quietgate defaults >/dev/null; fi
+        place packaging/quietgate-guard.init /etc/init.d/quietgate-guard 755
+        if command -v update-rc.d >/dev/null 2>&1; then
+            update-rc.d quietgate defaults >/dev/null
+            update-rc.d quietgate-guard defaults >/dev/null
+        fi
         [ ! -d /etc/cron.d ] || place packaging/quietgate.cron /etc/cron.d/quietgate 644
     fi
 }
@@ -110,10 +118,14 @@ uninstall() {
     rm -rf /run/systemd/system/quietgate-refresh.timer.d
     if has_systemd; then systemctl daemon-reload; fi
     if [ -e /etc/init.d/quietgate ]; then
-        rm -f /etc/init.d/quietgate
-        if command -v update-rc.d >/dev/null 2>&1; then update-rc.d quietgate remove >/dev/null; fi
+        [ ! -x /etc/init.d/quietgate-guard ] || /etc/init.d/quietgate-guard stop || true
+        rm -f /etc/init.d/quietgate /etc/init.d/quietgate-guard
+        if command -v update-rc.d >/dev/null 2>&1; then
+            update-rc.d quietgate remove >/dev/null
+            update-rc.d quietgate-guard remove >/dev/null
+        fi
     fi
-    rm -f /etc/cron.d/quietgate
+    rm -f /etc/cron.d/quietgate /usr/lib/sysusers.d/quietgate.conf
     # The policy stays if somebody wrote in it; one that is still as `init` left it goes.
     if [ -e /var/lib/quietgate/proposed.toml ] && cmp -s /var/lib/quietgate/proposed.toml "$policy"; then rm -f "$policy"; fi
     rm -rf /var/lib/quietgate /run/quietgate "$home"

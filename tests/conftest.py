@@ -10,12 +10,17 @@ import pytest
 
 from tests.kernel.lab import Pair, make_pair
 
+# What counts in milliseconds, needs both processors, or reads the one kernel log.
+ALONE = {"test_limit.py", "test_attacks.py", "test_reserve.py", "test_logging.py", "test_generations.py", "test_evaluator.py"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever stands in tests/kernel needs root and namespaces."""
     for item in items:
         if "kernel" in item.path.parts:
             item.add_marker(pytest.mark.kernel)
+        if item.path.name in ALONE:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture

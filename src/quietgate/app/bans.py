@@ -134,6 +134,13 @@ class Bans:
         self._store.put_guard(bans, attempts, offenders, about, kernel)
         return in_kernel
 
+    def trim(self, now: float) -> int:
+        """Where there are more than `bans.max`, the soonest to end leave. Returns how many."""
+        over = self._store.count(now) - self._max
+        if over > 0:
+            self.unban([(b.prefix, b.scope) for b in self._store.soonest(over, now)], now)
+        return max(0, over)
+
     def at_once(self, bans: Sequence[Ban], now: float) -> bool:
         """The kernel only, for when the lock is somebody else's: `add` must follow. False if our table is not there."""
         return self._to_kernel([b for b in bans if self._hashed(b.prefix)], [], now)

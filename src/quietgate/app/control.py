@@ -2,7 +2,7 @@
 
     {"ask": "status"}                     -> one object
     {"ask": "events"}                     -> one object, then one for each event, until either side hangs up
-    {"ask": "changed"}   (root)           -> bans or the policy were changed by a command: look again
+    {"ask": "changed", "what": "bans"}    -> root: bans (or the "policy") were changed by a command: look again
 Who asks is known from the kernel (SO_PEERCRED): changes need root, the rest root or `control.group`. Everything a client
 can make grow is bounded: clients, the length of a line, the time for it, the events that wait for a slow reader.
 """
@@ -214,8 +214,8 @@ def _reply(line: bytes) -> dict[str, Any]:
     return found
 
 
-def tell(path: Path) -> None:
-    """Tell a guard that runs that bans or the policy were changed; nothing happens if none does."""
+def tell(path: Path, what: str) -> None:
+    """Tell a guard that runs that "bans" or the "policy" were changed; nothing happens if none does."""
     if path.exists():
         with contextlib.suppress(NeedsDaemon):
-            ask(path, {"ask": "changed"}, 1.0)
+            ask(path, {"ask": "changed", "what": what}, 1.0)

@@ -10,6 +10,7 @@ from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.guard.bans import Sentences
 from quietgate.guard.detect import NAMES, Threshold
 from quietgate.guard.engine import Settings
+from quietgate.guard.widen import Widen
 from quietgate.host import sockets
 from quietgate.net import NEVER_BANNED, PrefixSet
 from quietgate.policy.load import File
@@ -40,7 +41,9 @@ def settings(prepared: Prepared) -> Settings:
     return Settings(
         thresholds=thresholds,
         sentences=Sentences(
-            cast("tuple[float, ...]", values["bans.steps"]), cast("float", values["bans.forget"]), cast("int", values["bans.jitter"])
+            tuple(_length(s) for s in cast("tuple[object, ...]", values["bans.steps"])),
+            cast("float", values["bans.forget"]),
+            cast("int", values["bans.jitter"]),
         ),
         counting=policy.ssh.counting,
         spared=spared,
@@ -50,8 +53,19 @@ def settings(prepared: Prepared) -> Settings:
         observe=values["guard.mode"] == "observe",
         root_refused=all(c.values.get("permitrootlogin", "prohibit-password") != "yes" for c in prepared.ports.configs),
         most_sources=cast("int", values["guard.max_sources"]),
+        widen=Widen(
+            number(policy, "bans.widen.sources"),
+            number(policy, "bans.widen.within"),
+            number(policy, "bans.widen.v4"),
+            number(policy, "bans.widen.v6"),
+        ),
         most_open=cast("int", values["guard.max_open"]),
     )
+
+
+def _length(step: object) -> float:
+    """A step in seconds; "forever" has no end."""
+    return float(step) if isinstance(step, int) else float("inf")
 
 
 def flag(policy: Policy, path: str) -> bool:

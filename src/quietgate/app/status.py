@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quietgate.app import admins, known
+from quietgate.app.control import ask
 from quietgate.app.doctor import Finding, examine, limited_now
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
@@ -14,6 +15,21 @@ from quietgate.app.prepare import Prepared, prepare
 from quietgate.errors import QuietgateError
 from quietgate.host.store import Store
 from quietgate.policy.model import Policy
+
+SILENT = 86400.0  # seconds without a line of sshd's after which its silence is said
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The guard as it tells of itself; `sources`: name, trust, wall second of the last line, trouble."""
+
+    pid: int
+    since: float
+    mode: str
+    bans: int
+    trouble: str
+    sources: tuple[tuple[str, str, float, str], ...]
+
 
 CONNTRACK = Path("/proc/sys/net/netfilter")
 
@@ -50,6 +66,7 @@ class Status:
     limited: tuple[str, ...] = ()
     startups: tuple[tuple[int, int, int], ...] = ()
     findings: tuple[Finding, ...] = ()
+    guard: Guard | None = None
 
 
 def status(parts: Parts) -> Status:
@@ -121,7 +138,18 @@ def status(parts: Parts) -> Status:
         limited=tuple(str(s) for s in limited_now(parts, prepared.policy)) if prepared and up else (),
         startups=tuple(d.startups for d in prepared.ports.daemons if d.startups) if prepared else (),
         findings=tuple(findings),
+        guard=guard(parts),
     )
+
+
+def guard(parts: Parts) -> Guard | None:
+    """Ask the guard how it does; None if it does not run, or does not answer."""
+    try:
+        said = ask(parts.paths.control, {"ask": "status"}, 2.0)
+        rows = tuple((str(s["name"]), str(s["trust"]), float(s["last"]), str(s["trouble"])) for s in said["sources"])
+        return Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows)
+    except (QuietgateError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _begin(prepared: Prepared | None) -> int:

@@ -36,5 +36,5 @@ class Sentences:
         good = max(0, int((now - past.ended) // self.forget)) if past.steps else 0
         step = max(0, past.steps - good)
         length = self.steps[min(step, len(self.steps) - 1)]
-        swing = length * self.jitter / 100
+        swing = length * self.jitter / 100 if length != float("inf") else 0.0
         return length + dice.uniform(-swing, swing), step + 1

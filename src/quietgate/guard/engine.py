@@ -21,6 +21,7 @@ from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.detect import Detectors, Finding, Threshold
 from quietgate.guard.record import Event, Trust
 from quietgate.guard.sshd import Kind
+from quietgate.guard.widen import Neighbourhoods, Widen
 from quietgate.net import Counting, Prefix, PrefixSet
 from quietgate.values import Guess, Scope
 
@@ -44,6 +45,7 @@ class Settings:
     root_refused: bool = True
     most_sources: int = 200_000
     most_open: int = 10_000
+    widen: Widen | None = Widen()  # noqa: RUF009  immutable
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Engine:
     until: Callable[[Prefix], float] = lambda _source: 0.0
     dice: random.Random = field(default_factory=random.Random)
     detectors: Detectors = field(init=False)
+    neighbourhoods: Neighbourhoods | None = field(init=False)
     _connections: dict[str, Connections] = field(default_factory=dict)
     _known: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
     _floor: frozenset[Prefix] = frozenset()
@@ -129,6 +132,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.detectors = self._detectors()
+        self.neighbourhoods = Neighbourhoods(self.settings.widen) if self.settings.widen is not None else None
 
     def _detectors(self) -> Detectors:
         s = self.settings
@@ -139,6 +143,8 @@ class Engine:
     def change(self, settings: Settings) -> None:
         """Another policy. Windows, known sources and bans stay."""
         counted = settings.counting != self.settings.counting
+        if settings.widen != self.settings.widen:
+            self.neighbourhoods = Neighbourhoods(settings.widen) if settings.widen is not None else None
         self.settings = settings
         if counted:
             self.detectors = self._detectors()
@@ -150,13 +156,15 @@ class Engine:
         """What the store says: known sources with the wall second until when, and the floor."""
         self._known, self._floor = dict(known), floor
 
-    def banned_by_hand(self, source: Prefix, until: float) -> None:
-        """Somebody else banned it (`until` wall seconds) or lifted its ban (0)."""
-        self.detectors.forget(source)
-        if until:
-            self._banned[source] = until
-        else:
-            self._banned.pop(source, None)
+    def look_again(self) -> None:
+        """Bans were changed by somebody else: who is banned no more begins anew."""
+        for source in list(self._banned):
+            until = self.until(source)
+            if until:
+                self._banned[source] = until
+            else:
+                del self._banned[source]
+                self.detectors.forget(source)
 
     def read(self, source: str, trust: Trust, event: Event, at: Instant) -> list[Command]:
         """One event of one source of lines. `at`: when it happened, as far as it can be known."""
@@ -199,9 +207,16 @@ class Engine:
         if self.detectors.saw(attempt, source, now.mono - max(0.0, now.wall - guess.at)) is not None:
             self.detectors.forget(source)
 
+    def replay_ban(self, source: Prefix, since: float, now: Instant) -> None:
+        """A ban for cause that was made before this process began: its neighbours may follow."""
+        if self.neighbourhoods is not None:
+            self.neighbourhoods.saw(source, now.mono - max(0.0, now.wall - since))
+
     def tick(self, now: Instant) -> None:
         """Forget what is over. Call now and then."""
         self.detectors.forget_before(now.mono)
+        if self.neighbourhoods is not None:
+            self.neighbourhoods.forget_before(now.mono)
         for table in (self._known, self._banned):
             for source in [s for s, until in table.items() if until <= now.wall]:
                 del table[source]
@@ -242,7 +257,26 @@ class Engine:
         judged = self._judged(finding, trust, at, known=known) if finding is not None else None
         if judged is not None:
             found.append(judged)
+            if isinstance(judged, Ban):
+                found += self._widened(judged)
         return found
+
+    def _widened(self, ban: Ban) -> list[Command]:
+        """The ban of a whole neighbourhood, if this ban was the last that it took."""
+        grown = self.neighbourhoods.saw(ban.source, ban.at.mono) if self.neighbourhoods is not None else None
+        if grown is None or self.neighbourhoods is None:
+            return []
+        prefix, members = grown
+        rule = self.neighbourhoods.rule
+        finding = Finding("widen", prefix, len(members), rule.within, f"banned there: {', '.join(map(str, members))}")
+        if any(prefix.covers(s) for s, until in self._known.items() if until > ban.at.wall):
+            return [Spared(prefix, "a known source is in there", finding)]
+        if any(prefix.covers(s) for s in self._floor):
+            return [Spared(prefix, "an administrator is or was logged in from there", finding)]
+        if self.settings.spared.overlaps(prefix):
+            return [Spared(prefix, "it holds addresses that the policy never bans", finding)]
+        self._banned[prefix] = ban.at.wall + ban.seconds
+        return [Ban(prefix, ban.scope, ban.seconds, ban.steps, finding, ban.at, ban.observed)]
 
     def _judged(self, finding: Finding, trust: Trust, at: Instant, *, known: bool) -> Command | None:
         source = finding.source

@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 from quietgate.guard.sshd import Kind, Said, understand
 
-# The stamp, then the host, then one of sshd's names with a process number. All at the line's beginning.
+# The stamp, then the host, then one of sshd's names with a process number. All at the line's beginning, and in one line. What
+# ends in a colon is no host but a program's name, where the log has no hosts: what follows it is that program's text.
 _LINE = re.compile(
     r"^(?:<\d{1,3}>)?"
-    r"(?:([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^ ]{0,16}) \S{1,255} sshd(?:-session|-auth)?\[(\d{1,10})\]: "
-    r"|1 (\d{4}-\d\d-\d\dT[^ ]{8,24}) \S{1,255} sshd(?:-session|-auth)? (\d{1,10}) \S{1,32} (?:-|\[[^\]]{0,500}\]) (?:\ufeff)?)(.*)$",
-    re.MULTILINE,
+    r"(?:([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^ \n]{0,16}) \S{0,254}[^\s:] sshd(?:-session|-auth)?\[(\d{1,10})\]: "
+    r"|1 (\d{4}-\d\d-\d\dT[^ \n]{8,24}) \S{1,255} sshd(?:-session|-auth)? (\d{1,10}) \S{1,32} (?:-|\[[^\]\n]{0,500}\]) (?:\ufeff)?)(.*)$",
+    re.MULTILINE | re.ASCII,
 )
 _MONTHS = {m: n for n, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)}
 FUTURE = 86400.0  # a stamp without a year that would lie further ahead than this is of last year
@@ -60,12 +61,15 @@ class Stamps:
         """Wall seconds; `now` for what is no date."""
         found = self._memory.get(text)
         if found is None:
+            found = self._parse(text)
+            if found is None:
+                return self.now
             if len(self._memory) > 4096:
                 self._memory.clear()
-            found = self._memory[text] = self._parse(text)
+            self._memory[text] = found
         return found
 
-    def _parse(self, text: str) -> float:
+    def _parse(self, text: str) -> float | None:
         try:
             if text[0].isdigit():
                 return datetime.datetime.fromisoformat(text).timestamp()
@@ -82,7 +86,7 @@ class Stamps:
                     return at
         except (KeyError, ValueError, OverflowError, OSError, IndexError):
             pass
-        return self.now
+        return None
 
 
 def read(block: str, stamps: Stamps) -> Iterator[Event]:

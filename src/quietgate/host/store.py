@@ -45,6 +45,10 @@ CREATE TABLE attempts (
 ) STRICT;
 CREATE INDEX attempts_source ON attempts (version, source, at);
 CREATE INDEX attempts_at ON attempts (at);
+CREATE TABLE observed (
+    version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, at REAL NOT NULL, until REAL, reason TEXT NOT NULL,
+    PRIMARY KEY (version, source, length, at)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE offenders (
     version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, steps INTEGER NOT NULL, ended REAL NOT NULL,
     PRIMARY KEY (version, source, length)
@@ -114,6 +118,16 @@ class Store:
             )  # fmt: skip
             for version, first, length, scope, since, until, reason, by in rows:
                 yield Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
+
+    def made_by(self, by: str, since: float) -> list[Ban]:
+        """Bans made by somebody after wall second `since`, the oldest first, ended or not."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, first, length, scope, since, until, reason, author FROM bans WHERE author=? AND since > ? ORDER BY since",
+                (by, since),
+            ).fetchall()
+        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), at, until, reason, author)
+                for v, f, n, scope, at, until, reason, author in rows]  # fmt: skip
 
     def find(self, prefix: Prefix) -> list[Ban]:
         """Bans of exactly this prefix, ended or not."""
@@ -238,6 +252,22 @@ class Store:
             self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
             before_commit()
 
+    def put_observed(self, bans: Iterable[Ban]) -> None:
+        """Bans that would have been made. Idempotent."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO observed VALUES (?, ?, ?, ?, ?, ?)",
+                                 ((b.prefix.version, _packed(b.prefix), b.prefix.length, b.since, b.until, b.reason) for b in bans))  # fmt: skip
+
+    def observed(self, since: float) -> list[Ban]:
+        """Bans that would have been made after wall second `since`, the oldest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, source, length, at, until, reason FROM observed WHERE at > ? ORDER BY at", (since,)
+            ).fetchall()
+        return [
+            Ban(Prefix(v, int.from_bytes(s, "big"), n), Scope.SSH, at, until, reason, "observed") for v, s, n, at, until, reason in rows
+        ]
+
     def past(self, source: Prefix) -> tuple[int, float]:
         """Steps that a source had gone, and the wall second when its last ban ended or ends; zeros for none."""
         with self._errors():
@@ -284,6 +314,7 @@ class Store:
         gone = 0
         with self._transaction():
             self._db.execute("DELETE FROM attempts WHERE at < ?", (attempts,))
+            self._db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
             self._db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
             pages, page, free = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
             if (pages - free) * page > size:
@@ -316,7 +347,7 @@ class Store:
     def forget_all(self) -> None:
         """Empty every table: what stands in it belongs to another machine."""
         with self._transaction():
-            for table in ("bans", "names", "logins", "floor", "attempts", "offenders", "about"):
+            for table in ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about"):
                 self._db.execute(f"DELETE FROM {table}")
 
     @contextlib.contextmanager

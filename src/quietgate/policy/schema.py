@@ -105,17 +105,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("lockout.rehearse", t.boolean, True, "Try real connections before a change."),
     Setting("lockout.history", t.duration(), "30d", "Remembered logins that are tried."),
     # guard
-    Setting("guard.enabled", t.boolean, True, "Read sshd's log and ban who attacks.", since=LATER),
+    Setting("guard.enabled", t.boolean, True, "Read sshd's log and ban who attacks."),
     Setting("guard.mode", t.choice("enforce", "observe"), "enforce",
-            '"observe": say what would be banned, ban nothing.', since=LATER),
+            '"observe": say what would be banned, ban nothing.'),
     Setting("guard.sources", t.listed(t.text, "sources"), "auto",
             'Where sshd\'s lines come from: "auto" finds one for each sshd, the journal first; or a list like '
-            '["journal", "/var/log/auth.log", "-"].', since=LATER),
+            '["journal", "/var/log/auth.log", "-"].'),
     _addresses("guard.never_ban", [], "Limited like everyone, never banned."),
     Setting("guard.units", t.listed(t.text, "units"), ["ssh.service", "sshd.service"], "sshd's units.", since=LATER),
-    Setting("guard.patience", t.integer(1, 1000), 5, "Thresholds times this for known sources.", since=LATER),
+    Setting("guard.patience", t.integer(1, 1000), 5, "Thresholds times this for known sources."),
     *(
-        Setting(f"guard.detect.{name}", t.rate(100_000, 30 * 86400), default, doc, since=LATER)
+        Setting(f"guard.detect.{name}", t.rate(100_000, 30 * 86400), default, doc)
         for name, default, doc in (
             ("burst", "5 per 10m", "Failed attempts."),
             ("slow", "10 per 1d", "Failed attempts, slowly."),
@@ -125,29 +125,29 @@ SETTINGS: tuple[Setting, ...] = (
             ("penalty", "2 per 10m", "sshd's own penalties."),
         )
     ),
-    Setting("guard.max_sources", t.integer(100, 10_000_000), 200000, "Sources watched at most.", since=LATER),
-    Setting("guard.max_open", t.integer(10, 1_000_000), 10000, "Connections joined at most.", since=LATER),
+    Setting("guard.max_sources", t.integer(100, 10_000_000), 200000, "Sources watched at most."),
+    Setting("guard.max_open", t.integer(10, 1_000_000), 10000, "Connections joined at most."),
     # bans
     Setting("bans.steps", t.listed(t.duration(words=("forever",)), "durations"), ["10m", "1h", "1d", "7d", "30d"],
-            "Each repeat goes one further.", since=LATER),
-    Setting("bans.forget", t.duration(), "30d", "Good behaviour that takes one step back.", since=LATER),
-    Setting("bans.jitter", t.integer(0, 50), 10, "Per cent by which a ban's length varies.", since=LATER),
-    Setting("bans.scope", t.choice("ssh", "host"), "ssh", "What automatic bans shut.", since=LATER),
+            "Each repeat goes one further."),
+    Setting("bans.forget", t.duration(), "30d", "Good behaviour that takes one step back."),
+    Setting("bans.jitter", t.integer(0, 50), 10, "Per cent by which a ban's length varies."),
+    Setting("bans.scope", t.choice("ssh", "host"), "ssh", "What automatic bans shut."),
     Setting("bans.manual.for", t.duration(words=("forever",)), "forever", "Length of a ban made by hand."),
     Setting("bans.manual.scope", t.choice("ssh", "host"), "host", "What a ban made by hand shuts."),
-    Setting("bans.cut", t.boolean, True, "End the unauthenticated connections of a banned source.", since=LATER),
-    Setting("bans.widen.sources", t.integer(2, 1000), 4, "So many banned neighbours ban their whole prefix, though never over known sources.", since=LATER),
-    Setting("bans.widen.within", t.duration(), "1d", "The time in which these neighbours must have been banned.", since=LATER),
-    Setting("bans.widen.v4", t.integer(8, 31), 24, "Leading bits of the IPv4 prefix that is banned then.", since=LATER),
-    Setting("bans.widen.v6", t.integer(16, 63), 56, "Leading bits of the IPv6 prefix that is banned then.", since=LATER),
+    Setting("bans.cut", t.boolean, True, "End the unauthenticated connections of a banned source."),
+    Setting("bans.widen.sources", t.integer(2, 1000), 4, "So many banned neighbours ban their whole prefix, though never over known sources."),
+    Setting("bans.widen.within", t.duration(), "1d", "The time in which these neighbours must have been banned."),
+    Setting("bans.widen.v4", t.integer(8, 31), 24, "Leading bits of the IPv4 prefix that is banned then."),
+    Setting("bans.widen.v6", t.integer(16, 63), 56, "Leading bits of the IPv6 prefix that is banned then."),
     Setting("bans.max", t.integer(1000, 4_000_000), 1000000,
             "Bans held at most. Full: the newest still get in, the soonest to end leave."),
     # store
-    Setting("store.events", t.duration(), "90d", "How long attempts are kept.", since=LATER),
-    Setting("store.logins", t.duration(), "400d", "How long logins are kept.", since=LATER),
-    Setting("store.size", t.size, "500MB", "The oldest events go first.", since=LATER),
+    Setting("store.events", t.duration(), "90d", "How long attempts are kept."),
+    Setting("store.logins", t.duration(), "400d", "How long logins are kept."),
+    Setting("store.size", t.size, "500MB", "The oldest events go first."),
     Setting("store.users", t.choice("known", "all", "none"), "known", "Whose names are kept in clear: users that exist here, all, none. Others are kept as a keyed hash: some are "
-            "mistyped passwords.", since=LATER),
+            "mistyped passwords."),
     # alerts
     *(
         Setting(f"alerts.{name}", t.alert, default, doc, since=LATER)
@@ -168,7 +168,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("digest.to", t.listed(t.text, "mail addresses"), [], "Who gets it.", since=LATER),
     Setting("metrics.textfile", t.text, "", "A file for node_exporter's textfile collector; \"\": none.", since=LATER),
     Setting("metrics.listen", t.text, "", "An address with a port, or a socket's path, to serve metrics on; \"\": none.", since=LATER),
-    Setting("control.group", t.text, "quietgate", "The group that may read status and events; changes need root.", since=LATER),
+    Setting("control.group", t.text, "quietgate", "The group that may read status and events; changes need root."),
 )  # fmt: skip
 
 RULE_DOC = (

@@ -49,6 +49,10 @@ def status(s: Status) -> dict[str, Any]:
         "mode": s.mode, "trial": s.trial, "known": s.known, "floor": s.floor, "reserve": s.reserve,
         "limited": list(s.limited), "startups": [list(x) for x in s.startups],
         "findings": [finding(f) for f in s.findings],
+        "guard": None if s.guard is None else {
+            "pid": s.guard.pid, "since": s.guard.since, "mode": s.guard.mode, "bans": s.guard.bans, "trouble": s.guard.trouble,
+            "sources": [{"name": n, "trust": t, "last": at, "trouble": why} for n, t, at, why in s.guard.sources],
+        },
     }  # fmt: skip
 
 

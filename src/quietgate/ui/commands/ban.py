@@ -12,6 +12,7 @@ import click
 
 from quietgate.app import admins
 from quietgate.app.bans import Bans, Outcome, Protected
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
 from quietgate.clock import format_duration, parse_duration
@@ -72,6 +73,7 @@ def command(
         ended = 0
         if evict:
             ended = admins.evict(store, sets, [b.prefix for b in outcome.bans], prepared, now)
+    tell(parts.paths.control, "bans")
     if as_json:
         print(_form(outcome, mistakes, now))
     else:

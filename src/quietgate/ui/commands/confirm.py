@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
 from quietgate.app.trial import confirm
 from quietgate.host.paths import Paths
@@ -21,7 +22,9 @@ def command(settings: Settings, anyway: bool, as_json: bool) -> None:
     \b
     sudo quietgate confirm
     """
-    done = confirm(Parts.at(Paths(settings.root)), anyway=anyway)
+    parts = Parts.at(Paths(settings.root))
+    done = confirm(parts, anyway=anyway)
+    tell(parts.paths.control, "policy")
     if as_json:
         print(forms.form("confirm", {"generation": done.number, "proven": [f"IPv{v}" for v in done.proven]}))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
 from quietgate.app.trial import revert
 from quietgate.host.paths import Paths
@@ -24,7 +25,9 @@ def command(settings: Settings, generation: int | None, as_json: bool) -> None:
     sudo quietgate revert
     sudo quietgate revert 7
     """
-    done = revert(Parts.at(Paths(settings.root)), generation)
+    parts = Parts.at(Paths(settings.root))
+    done = revert(parts, generation)
+    tell(parts.paths.control, "policy")
     if as_json:
         print(forms.form("revert", {"generation": done.number, "ended": done.ended}))
     elif done.ended is not None:

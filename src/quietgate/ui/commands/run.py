@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import click
 
 from quietgate.app.daemon import Daemon
 from quietgate.app.parts import Parts
+from quietgate.app.policy_of import flag, of_force
 from quietgate.errors import Busy
 from quietgate.host.lock import locked
 from quietgate.host.paths import Paths
@@ -28,6 +30,9 @@ def command(settings: Settings, until_end: bool, as_json: bool) -> None:  # noqa
     parts = Parts.at(Paths(settings.root))
     try:
         with locked(parts.paths.guard_lock):
+            if not flag(of_force(parts).policy, "guard.enabled"):
+                print("the policy switches the guard off (enabled = false in [guard])", file=sys.stderr)
+                return
             asyncio.run(Daemon(parts).run(until_end=until_end))
     except Busy as error:
         raise Busy(error.message.replace("is changing the firewall", "guards already"), "stop that one first, or leave it") from None

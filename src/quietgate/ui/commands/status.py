@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from quietgate.app.parts import Parts
 from quietgate.app.status import Status, counter_words, status
+from quietgate.clock import format_duration
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
@@ -32,6 +35,23 @@ def command(settings: Settings, as_json: bool) -> None:
         print(safe(line))
 
 
+def _guard(s: Status) -> list[tuple[str, ...]]:
+    """The guard, and each of its sources with the age of its last line."""
+    if s.guard is None:
+        return [("guard", "does not run: bans made by hand hold, nobody new is banned (systemctl start quietgate-guard)")]
+    g = s.guard
+    now = time.time()
+    rows: list[tuple[str, ...]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
+                                    + f", {plural(g.bans, 'ban')} made")]  # fmt: skip
+    if g.trouble:
+        rows.append(("guard", f"trouble: {g.trouble}"))
+    for name, trust, last, trouble in g.sources:
+        age = f"last line of sshd {format_duration(max(1, now - last))} ago" if last else "no line of sshd yet"
+        forged = "; users of this host can forge lines in a file" if trust == "file" else ""
+        rows.append(("source", f"{name}: " + (f"failing: {trouble}" if trouble else age) + forged))
+    return rows
+
+
 def _lines(s: Status) -> list[str]:
     rows: list[tuple[str, ...]] = [("ssh ports", f"{', '.join(map(str, s.ssh_ports))} ({s.ports_why})")]
     if s.limit:
@@ -40,6 +60,7 @@ def _lines(s: Status) -> list[str]:
         )
     if s.mode == "observe":
         rows.append(("mode", "observe: at the SSH ports everything is counted and nothing is dropped"))
+    rows += _guard(s)
     rows.append(("bans", f"{s.bans:,} now, {s.bans_day:,} of them made in 24 h"))
     if s.limited:
         more = f" and {len(s.limited) - SHOWN} more" if len(s.limited) > SHOWN else ""

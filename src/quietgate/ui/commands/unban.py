@@ -8,6 +8,7 @@ import time
 import click
 
 from quietgate.app.bans import Bans, Request
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare
 from quietgate.errors import Exit, InputError
@@ -60,6 +61,7 @@ def command(settings: Settings, targets: tuple[str, ...], scope: str | None, eve
                 inside = f"it is covered by {', '.join(wider)}; unban that" if wider else "it is not banned"
                 missing.append(f"{request.prefix} ({safe(request.asked)}): {inside}")
         Bans(store, sets, counting, prepared.policy.bans.max).unban(lifted, now)
+    tell(parts.paths.control, "bans")
     if as_json:
         rows = [{"prefix": str(p), "scope": s.value} for p, s in lifted]
         print(forms.form("unbanned", {"lifted": rows, "missing": missing, "mistakes": [str(m) for m in mistakes]}))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from quietgate.app.apply import Up, up
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
 from quietgate.app.rehearse import UNSEEN
 from quietgate.app.trial import Moment, confirm, revert, watch
@@ -46,6 +47,7 @@ def command(settings: Settings, now: bool, length: str | None, force: bool, deta
     parts = Parts.at(Paths(settings.root))
     seconds = _seconds(length)
     done = up(parts, now=now, trial=seconds, force=force)
+    tell(parts.paths.control, "policy")
     for warning in done.prepared.warnings:
         print(f"warning: {safe(str(warning))}", file=sys.stderr)
     for line in _rehearsal(done):
@@ -145,6 +147,7 @@ def _keep(parts: Parts, done: Up, moment: Moment, *, as_json: bool) -> int:
     proof = moment.proof
     assert proof is not None
     kept = confirm(parts, anyway=True)  # the proof is at hand; this process may well run in the old connection
+    tell(parts.paths.control, "policy")
     unproven = [f"IPv{v}" for v in (4, 6) if v not in {*kept.proven, proof.version}]
     if as_json:
         fields = {**_fields(done), "confirmed": True, "proven_by": str(proof.peer), "proven": [f"IPv{proof.version}"]}
