@@ -51,7 +51,9 @@ def test_who_guesses_is_banned_by_the_journal(release: str) -> None:
         for unit in UNITS:
             level = re.search(r"exposure level for \S+: ([\d.]+)", m.sh(f"systemd-analyze security --no-pager {unit}"))
             assert level is not None
-            assert float(level[1]) < 2.0, f"{unit}: {level[1]}"
+            # The refresh asks resolvers, so it alone may reach the network: that is what it has more.
+            most = 2.2 if "refresh" in unit else 2.0
+            assert float(level[1]) < most, f"{unit}: {level[1]}"
         assert m.sh("journalctl -b -u quietgate-guard -p err --no-pager -q") == ""
 
 

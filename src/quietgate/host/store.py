@@ -139,9 +139,18 @@ class Store:
         return [Ban(prefix, Scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
 
     def covering(self, address: Prefix, now: float) -> list[Ban]:
-        """Bans in force whose prefix covers this one."""
-        wider = (Prefix.of(address.version, address.value, n) for n in range(address.length + 1))
-        return [b for p in wider for b in self.find(p) if b.until is None or b.until > now]
+        """Bans in force whose prefix covers this one, the widest first. One statement: the guard asks before each of its bans."""
+        version, value = address.version, address.value
+        size, shift = BITS[version] // 8, BITS[version]
+        rows = [(value >> (shift - n) << (shift - n)).to_bytes(size, "big") for n in range(address.length + 1)]
+        wider = ", ".join(f"(?, {n})" for n in range(address.length + 1))
+        with self._errors():
+            found = self._db.execute(  # CROSS JOIN: SQLite keeps this order, a seek for each length
+                f"WITH wider (at, n) AS (VALUES {wider}) SELECT first, length, scope, since, until, reason, author FROM wider CROSS JOIN bans "
+                "ON version=? AND first=at AND length=n WHERE until IS NULL OR until > ?", (*rows, version, now)
+            ).fetchall()  # fmt: skip
+        return [Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
+                for first, length, scope, since, until, reason, by in found]  # fmt: skip
 
     def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
         """Bans in force of one IP version and scope whose prefix has another length, by address."""
