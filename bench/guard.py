@@ -30,8 +30,8 @@ def line(address: str, pid: int = 0) -> str:
 
 
 def address(n: int) -> str:
-    """The nth attacker: one of 198.18.0.0/15's sources, or beyond."""
-    return f"{20 + (n >> 24)}.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
+    """The nth attacker: each in a /24 of its own, so that no neighbourhood is banned as a whole."""
+    return f"{20 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.7"
 
 
 class Guard:
