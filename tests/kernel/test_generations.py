@@ -67,9 +67,11 @@ def routed(pair: Pair) -> Pair:
 
 
 def _moved(pair: Pair, pid: int) -> bool:
+    """True once it has a namespace of its own: not the one it comes from, nor the server's, which it passes through."""
     from pathlib import Path
 
-    return Path(f"/proc/{pid}/ns/net").stat().st_ino != Path(f"/run/netns/{pair.server.name}").stat().st_ino
+    passed = {Path(p).stat().st_ino for p in ("/proc/self/ns/net", f"/run/netns/{pair.server.name}")}
+    return Path(f"/proc/{pid}/ns/net").stat().st_ino not in passed
 
 
 @pytest.mark.parametrize("hook", ["prerouting", "input", "output", "forward"])

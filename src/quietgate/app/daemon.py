@@ -38,7 +38,7 @@ from quietgate.host import conntrack, sockets
 from quietgate.host.lock import is_ours, locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.nftevents import TableWatch
-from quietgate.host.sessions import authenticated, live
+from quietgate.host.sessions import administrators, authenticated, live, user_number
 from quietgate.host.systemd import notify
 from quietgate.net import BITS, Prefix
 from quietgate.values import Ban, Guess, Login
@@ -283,8 +283,26 @@ class Daemon:
         with contextlib.suppress(StateError):
             self.store.put_logins([Login(command.user, command.address, command.at, "journal")])
         self._publish("login", user=command.user, address=str(command.address), at=command.at)
+        self._pin(command)
         self._give_place_back(command)
         self._spawn(self._floor_soon())
+
+    def _pin(self, command: core.LoggedIn) -> None:
+        """An administrator's address is on the floor from his login on: where nothing else is a witness, the journal is one."""
+        policy, counting = self.prepared.policy, self.prepared.policy.ssh.counting
+        uid = user_number(command.user)
+        now = time.time()
+        with contextlib.suppress(StateError, KernelError):
+            # Who was evicted is banned, and stays off.
+            left = command.at + policy.lockout.keep - now
+            if (
+                left > 0
+                and uid is not None
+                and uid in administrators(policy.lockout.admins)
+                and not self.store.covering(command.address, now)
+            ):
+                self.store.put_floor([(command.address, uid)], now + left)
+                admins.fill(self.sets, counting, {counting.source_of(command.address): left}, gain=True)
 
     def _give_place_back(self, command: core.LoggedIn) -> None:
         """He waits no more: his place among the strangers is free."""

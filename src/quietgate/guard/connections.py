@@ -72,6 +72,7 @@ class _Connection:
     method: str = ""
     trouble: str = ""  # a broken handshake whose address comes in a later line
     ended: float | None = None
+    port: int = 0
 
 
 # In Python 3.11 `Kind.FAILED` takes 65 ns and a global 8: what every line is asked stands here (bench/reading).
@@ -120,15 +121,17 @@ class Connections:
             return self._aside(event, said)
         known = self._open.get(event.pid)
         if known is not None:
-            if kind is _CONNECTED or event.at - known.since > FORGOTTEN_AFTER or (known.ended is not None and _over(known, event)):
+            if kind is _CONNECTED or event.at - known.since > FORGOTTEN_AFTER or _over(known, event):
                 del self._open[event.pid]
                 known = None
-            elif known.address is not said.address and said.address is not None:  # the reader makes one object of one address
-                if known.address is None:
-                    known.address = said.address
-                elif known.address != said.address:
-                    self.mismatched += 1
-                    return None
+            else:
+                known.port = known.port or said.port
+                if known.address is not said.address and said.address is not None:  # the reader makes one object of one address
+                    if known.address is None:
+                        known.address = said.address
+                    elif known.address != said.address:
+                        self.mismatched += 1
+                        return None
         return self._joined(event, said, known)
 
     def _aside(self, event: Event, said: Said) -> Attempt | None:
@@ -141,11 +144,7 @@ class Connections:
     def _joined(self, event: Event, said: Said, known: _Connection | None) -> Attempt | None:
         kind = said.kind
         if kind in _ENDS:
-            if known is not None:
-                known.ended = event.at
-            if known is not None and known.trouble and not known.noisy and known.address is not None:
-                return _attempt(event, known.address, Outcome.NOISE, 1)
-            return None
+            return self._left(event, known) if known is not None else None
         if kind in _NOISE:
             return self._noise(event, said, known)
         connection = known if known is not None else self._opened(event, said)
@@ -159,12 +158,18 @@ class Connections:
         if kind is _CLOSED:
             connection.ended = event.at
             connection.least = max(connection.least, 1)
-        wanted = max(connection.failed, connection.pam, connection.other, connection.least)
-        new = wanted - connection.emitted
-        if new <= 0 or connection.address is None:
+        return _guessed(event, connection)
+
+    def _left(self, event: Event, known: _Connection) -> Attempt | None:
+        known.ended = event.at
+        if known.address is None:
             return None
-        connection.emitted = wanted
-        return Attempt(event.at, connection.address, _GUESSED, connection.user, connection.invalid, connection.method, event.message, new)
+        if known.trouble and not known.noisy:
+            known.noisy = True
+            return _attempt(event, known.address, Outcome.NOISE, 1)
+        if known.keys:  # before 7.6 the last line does not tell whose connection it was
+            known.least = max(known.least, 1)
+        return _guessed(event, known)
 
     def _noise(self, event: Event, said: Said, known: _Connection | None) -> Attempt | None:
         if said.address is None:
@@ -180,16 +185,33 @@ class Connections:
         return _attempt(event, said.address, Outcome.NOISE, said.times)
 
     def _opened(self, event: Event, said: Said) -> _Connection:
-        if len(self._open) >= self.most:
-            self._open.popitem(last=False)
-            self.forgotten += 1
-        connection = self._open[event.pid] = _Connection(said.address, event.at)
+        while len(self._open) >= self.most:
+            _, oldest = self._open.popitem(last=False)
+            if oldest.ended is None and event.at - oldest.since <= FORGOTTEN_AFTER:
+                self.forgotten += 1
+        connection = self._open[event.pid] = _Connection(said.address, event.at, port=said.port)
         return connection
 
 
+# "Received disconnect", then "Disconnected from", then PAM's summary: what may still come of a connection that is over.
+_AFTER_THE_END = frozenset({Kind.PAM_FAILED, Kind.CLOSED, Kind.LEFT, Kind.ENDED})
+
+
 def _over(connection: _Connection, event: Event) -> bool:
-    """True if this line is of another connection, of a process with the same number: only PAM's summary follows the end."""
-    return connection.ended is not None and (event.said.kind is not _PAM_FAILED or event.at - connection.ended > SUMMARY)
+    """True if this line is of another connection, of a process with the same number."""
+    if connection.port and event.said.port and connection.port != event.said.port and connection.address == event.said.address:
+        return True
+    return connection.ended is not None and (event.said.kind not in _AFTER_THE_END or event.at - connection.ended > SUMMARY)
+
+
+def _guessed(event: Event, connection: _Connection) -> Attempt | None:
+    """The guesses that this line adds to those that were told already, if it adds any."""
+    wanted = max(connection.failed, connection.pam, connection.other, connection.least)
+    new = wanted - connection.emitted
+    if new <= 0 or connection.address is None:
+        return None
+    connection.emitted = wanted
+    return Attempt(event.at, connection.address, _GUESSED, connection.user, connection.invalid, connection.method, event.message, new)
 
 
 def _note(connection: _Connection, said: Said) -> None:

@@ -1,0 +1,155 @@
+"""One guess prints up to four lines; guesses are counted, not lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from quietgate.guard.connections import FORGOTTEN_AFTER, KEPT_OVER, Connections
+from tests.guard.script import A, B, counted
+
+ROOT = ("failed", "root", A, 1)
+PAM = f"pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={A}  user=root"
+FAILED = f"Failed password for root from {A} port 40000 ssh2"
+KEY = f"Failed publickey for root from {A} port 40000 ssh2: RSA SHA256:abc"
+RECEIVED = f"Received disconnect from {A} port 40000:11: Bye Bye [preauth]"
+LEFT = f"Disconnected from authenticating user root {A} port 40000 [preauth]"
+CLOSED = f"Connection closed by authenticating user root {A} port 40000 [preauth]"
+TOO_MANY = f"error: maximum authentication attempts exceeded for root from {A} port 40000 ssh2 [preauth]"
+DISCONNECTING = f"Disconnecting authenticating user root {A} port 40000: Too many authentication failures [preauth]"
+ACCEPTED = f"Accepted publickey for anna from {A} port 40000 ssh2: RSA SHA256:abc"
+
+
+def test_four_lines_of_one_password_are_one_guess() -> None:
+    assert counted(PAM, FAILED, CLOSED) == [ROOT]
+    assert counted(PAM, FAILED, f"Connection reset by authenticating user root {A} port 40000 [preauth]") == [ROOT]
+
+
+def test_a_farewell_that_takes_two_lines_adds_none() -> None:
+    """What most programs that guess say: "Bye Bye", once with the client's words and once with sshd's."""
+    assert counted(PAM, FAILED, RECEIVED, LEFT) == [ROOT]
+
+
+def test_six_passwords_over_one_connection_are_six_guesses() -> None:
+    summary = f"PAM 5 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost={A}  user=root"
+    assert counted(PAM, FAILED, FAILED, FAILED, FAILED, FAILED, FAILED, TOO_MANY, DISCONNECTING, summary) == [ROOT] * 6
+
+
+def test_where_only_pam_speaks_it_counts() -> None:
+    assert counted(PAM, f"PAM 2 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost={A}  user=root") == [
+        ROOT,
+        ("failed", "root", A, 2),
+    ]
+    sss = PAM.replace("pam_unix", "pam_sss")
+    assert counted(PAM, sss, PAM, sss) == [ROOT, ROOT], "each module says it for itself"
+
+
+def test_repeated_lines_stand_for_more() -> None:
+    assert counted(FAILED, f"message repeated 2 times: [ {FAILED}]", CLOSED) == [ROOT, ("failed", "root", A, 2)]
+
+
+def test_an_agents_keys_before_the_right_one_are_no_guesses() -> None:
+    assert counted(KEY, KEY, KEY, ACCEPTED, f"Disconnected from user anna {A} port 40000") == [("succeeded", "anna", A, 1)]
+
+
+def test_keys_without_a_login_are_one_guess_whatever_was_offered() -> None:
+    assert counted(KEY, KEY, KEY, CLOSED) == [ROOT]
+    assert counted(KEY, KEY, RECEIVED, LEFT) == [ROOT]
+    assert counted(CLOSED) == [ROOT], "at INFO the end is all there is"
+
+
+def test_before_7_6_the_last_line_has_no_name() -> None:
+    assert counted(KEY, KEY, f"Connection closed by {A} [preauth]") == [ROOT]
+    assert counted(KEY, f"Received disconnect from {A}: 11: Bye Bye [preauth]") == [ROOT]
+    assert counted(f"Connection closed by {A} [preauth]") == []
+
+
+def test_a_name_that_does_not_exist_is_a_guess_by_itself() -> None:
+    invalid = f"Invalid user admin from {A} port 40000"
+    assert counted(invalid, f"Connection closed by invalid user admin {A} port 40000 [preauth]") == [("failed", "admin", A, 1)]
+    assert counted(invalid, f"Failed none for invalid user admin from {A} port 40000 ssh2") == [("failed", "admin", A, 1)]
+    guess = f"Failed password for invalid user admin from {A} port 40000 ssh2"
+    assert counted(invalid, guess, guess) == [("failed", "admin", A, 1)] * 2
+
+
+def test_who_leaves_without_a_name_has_guessed_nothing() -> None:
+    for line in (f"Connection closed by {A} port 40000", f"Did not receive identification string from {A} port 40000", RECEIVED,
+                 f"Connection reset by {A} port 40000 [preauth]", f"Disconnected from {A} port 40000 [preauth]"):  # fmt: skip
+        assert counted(line) == []
+    assert counted(f"Connection from {A} port 40000 on 198.51.100.1 port 22", f"Connection closed by {A} port 40000 [preauth]") == []
+
+
+def test_a_broken_handshake_is_noise_once_and_no_guess() -> None:
+    sent = 'error: kex_exchange_identification: client sent invalid protocol identifier "GET / HTTP/1.1"'
+    banner = f"banner exchange: Connection from {A} port 40000: invalid format"
+    assert counted(sent, banner) == [("noise", "", A, 1)]
+    assert counted(sent, f"Connection closed by {A} port 40000", f"Connection closed by {A} port 40000") == [("noise", "", A, 1)]
+    assert counted("Bad packet length 1349676916. [preauth]", f"ssh_dispatch_run_fatal: Connection from {A} port 40000: Broken pipe") == [
+        ("noise", "", A, 1)
+    ]
+
+
+def test_lines_of_the_listener_belong_to_no_connection() -> None:
+    penalty = f"drop connection #0 from [{A}]:40000 on [198.51.100.1]:22 penalty: failed authentication"
+    late = "Timeout before authentication for connection from {} to 198.51.100.1, pid = 7"
+    assert counted(penalty, penalty.replace(A, B), late.format(A), late.format(B)) == [
+        ("penalty", "", A, 1), ("penalty", "", B, 1), ("noise", "", A, 1), ("noise", "", B, 1),
+    ]  # fmt: skip
+
+
+def test_an_address_that_differs_blames_nobody_and_is_counted() -> None:
+    connections = Connections()
+    assert counted(FAILED, FAILED.replace(A, B), CLOSED.replace(A, B), into=connections) == [ROOT]
+    assert connections.mismatched == 2
+
+
+def test_what_is_unclear_blames_nobody_and_is_counted() -> None:
+    connections = Connections()
+    assert counted("Failed password for root from host.example.net port 5 ssh2", into=connections) == []
+    assert connections.unclear == 1
+
+
+def test_a_process_number_that_comes_again_is_another_connection() -> None:
+    other = FAILED.replace(A, B)
+    assert counted((FAILED, "0s"), (CLOSED, "1s"), (other, "1s")) == [ROOT, ("failed", "root", B, 1)], "it was over"
+    assert counted((FAILED, "0s"), (other, f"{int(FORGOTTEN_AFTER) + 1}s")) == [ROOT, ("failed", "root", B, 1)], "long ago"
+    begins = f"Connection from {B} port 5 on 198.51.100.1 port 22"
+    assert counted(FAILED, begins, other) == [ROOT, ("failed", "root", B, 1)], "sshd says so"
+    assert counted(FAILED, FAILED.replace("40000", "40001")) == [ROOT, ROOT], "another port"
+    assert counted((CLOSED, "0s"), (PAM, "1s")) == [ROOT], "PAM sums up"
+    assert counted((CLOSED, "0s"), (PAM, "5s")) == [ROOT, ROOT], "too late for a summary"
+
+
+def test_refusals_are_one_guess_each() -> None:
+    for line in (f"User root from {A} not allowed because not listed in AllowUsers", f"ROOT LOGIN REFUSED FROM {A} port 40000",
+                 f"administratively prohibited connection for root from {A} port 40000"):  # fmt: skip
+        assert counted(line, CLOSED) == [ROOT]
+    locked = "User root not allowed because account is locked"
+    assert counted(locked) == []
+    assert counted(locked, CLOSED) == [ROOT], "the address comes later"
+
+
+def test_the_youngest_are_kept_and_what_is_given_up_is_counted() -> None:
+    connections = Connections(most=10)
+    for pid in range(25):
+        counted((FAILED, "0s", pid), into=connections)
+    assert (len(connections), connections.forgotten) == (10, 15)
+    assert counted((FAILED, "0s", 24), into=connections) == [ROOT]
+    for pid in range(100, 200):  # these are over: forgetting them loses nothing
+        counted((FAILED, "1s", pid), (CLOSED, "1s", pid), into=connections)
+    assert (len(connections), connections.forgotten) == (10, 25)
+
+
+def test_a_restart_in_the_middle_counts_no_guess_twice() -> None:
+    before, after = Connections(), Connections()
+    assert counted(PAM, FAILED, into=before) == [ROOT]
+    after.restore(before.snapshot())
+    assert counted(CLOSED, into=after) == []
+    for pid in range(1000):
+        counted((FAILED, "0s", pid), into=before)
+    assert len(before.snapshot()) == KEPT_OVER
+
+
+@pytest.mark.parametrize("rows", [[[1]], [["x"] * 10], [None], [[1, "nobody", 0, 0, 0, 0, 0, 0, 0, 0]]])
+def test_what_is_no_snapshot_is_refused(rows: list[list[object]]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Connections().restore(rows)
