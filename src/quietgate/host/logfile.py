@@ -114,6 +114,7 @@ class LogFile:
         self._file: BinaryIO | None = None
         self._place = Place(0, 0, 0)
         self._live = False
+        self._there: set[int] = set()  # inodes of what had been rotated when the file was begun
         self._before: list[tuple[Path, int]] = []
         self._older: Callable[[], list[tuple[Path, int]]] | None = None  # asked at the first reading: a rotation may come before it
         if place is None and back is None:
@@ -173,6 +174,10 @@ class LogFile:
                 yield from self._copied()
                 self._lines.cut()
                 self._seek(0)
+            elif (copy := self._copied_unread()) is not None:
+                yield from self._old(copy, 0)
+                self._seek(0)
+                continue
             chunk = self._file.read(BLOCK)
             if not chunk:
                 return
@@ -209,6 +214,15 @@ class LogFile:
         self._file.seek(offset)
         self._place = Place(self._place.device, self._place.inode, offset)
         self._place = self._fingerprinted(offset)
+        self._there = {_inode(p) for p in self._predecessors()} if offset == 0 else set()
+
+    def _copied_unread(self) -> Path | None:
+        """The copy of our file, where it was copied and truncated before any of it was read; None where it was not."""
+        if self._place.offset or _inode(self.path) != self._place.inode:
+            return None
+        youngest = next(iter(self._predecessors()), None)
+        new = youngest is not None and youngest.suffix not in _PACKED and _inode(youngest) not in self._there
+        return youngest if new else None
 
     def _truncated(self) -> bool:
         assert self._file is not None
