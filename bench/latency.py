@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -26,7 +27,7 @@ from quietgate.host.netlink import BUFFER, NETLINK_NETFILTER, SO_RCVBUFFORCE
 
 OURS, THEIRS = 500, 60
 NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
-LONGEST = 20.0  # seconds to wait for one ban
+LONGEST = 20  # seconds to wait for one ban
 
 
 class Monitor:
@@ -36,7 +37,7 @@ class Monitor:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
         self._socket.bind((0, 1 << (NFNLGRP_NFTABLES - 1)))
-        self._socket.settimeout(LONGEST)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", LONGEST, 0))
 
     def forget(self) -> None:
         """Throw away what came until now."""
@@ -45,7 +46,7 @@ class Monitor:
                 pass
 
     def hears(self, key: bytes) -> float:
-        """The moment when a message with this key came. Raises TimeoutError."""
+        """The moment when a message with this key came. Raises BlockingIOError after LONGEST seconds without any."""
         while key not in self._socket.recv(1 << 20):
             pass
         return time.perf_counter()

@@ -18,6 +18,7 @@ from quietgate.net import BITS, NEVER_BANNED, Counting, Prefix, PrefixSet
 from quietgate.values import Ban, Guess, Scope
 
 FOREVER = float("inf")
+ENDING = 5.0  # seconds: a ban that ends so soon may have left the kernel already
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,16 @@ class Bans:
                 self._sets.replace(names.ban(version, scope, self._counting), items)
         self._intervals({(v, s) for v in (4, 6) for s in Scope}, now)
         return self._store.count(now)
+
+    def lost(self, now: float) -> bool:
+        """True if a set of the kernel's does not hold the ban that it should hold longest: somebody has flushed it. The caller
+        holds the lock.
+        """
+        for ban in self._store.lasting(now + ENDING):
+            name = self._hash_set(ban) if self._hashed(ban.prefix) else names.ban_net(ban.prefix.version, ban.scope)
+            if self._sets.get(name, _key(ban.prefix)) is None:
+                return True
+        return False
 
     def _to_kernel(self, new: Sequence[Ban], gone: Sequence[Ban], now: float, *, again: bool = False) -> bool:
         """True if the kernel has the change; False if our table is not there, so that the store alone keeps it. `again`: it

@@ -35,9 +35,9 @@ from quietgate.guard import engine as core
 from quietgate.guard.bans import Past
 from quietgate.guard.connections import Outcome
 from quietgate.host import conntrack, sockets
-from quietgate.host.lock import is_ours, locked
+from quietgate.host.changes import Changes
+from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
-from quietgate.host.nftevents import TableWatch
 from quietgate.host.sessions import administrators, authenticated, live, user_number
 from quietgate.host.systemd import notify
 from quietgate.net import BITS, Prefix
@@ -48,6 +48,8 @@ MOST_PENDING = 5000  # attempts that wait for a commit
 WAIT = 1.0  # seconds that attempts without a ban may wait for it
 LOOK_AGAIN = 0.3  # seconds after a ban: what was in its handshake when we looked has a socket now
 CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
+WATCH = 0.7  # seconds between two looks at the ruleset's generation: together with the file's less than two wake-ups a second
+MOST_LOOKS, WATCH_LESS = 30, 5.0  # after so many in a minute it is looked at less often
 SETTLED = 0.2  # seconds for whoever is at our table to finish: one of ours then has everything on disk
 FIGHT, MOST_MENDED = 600.0, 3  # so often in so many seconds is our table put back
 LIVE_LATE = 60.0  # a live line's stamp that is off by more is taken as of now: a clock or a zone is wrong
@@ -87,9 +89,7 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._flush_at: asyncio.TimerHandle | None = None
-        self._lost: set[str] = set()
         self._mended: list[float] = []
-        self._mending: asyncio.Task[None] | None = None
 
     # -- life
 
@@ -103,7 +103,7 @@ class Daemon:
         await self.control.start()
         follows = [loop.create_task(s.follow(self.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
         self._spawn(self._ticking())
-        self._watch_table()
+        self._spawn(self._watch_table())
         self._spawn(self._watchdog())
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         print(f"quietgate guards: {', '.join(s.name for s in self.sources)}", file=sys.stderr, flush=True)
@@ -173,44 +173,51 @@ class Daemon:
 
     # -- somebody else at our table
 
-    def _watch_table(self) -> None:
-        try:
-            watch = TableWatch()
-        except QuietgateError as error:
-            self.troubles["table"] = error.message
-            return
+    async def _watch_table(self) -> None:
+        """Where something was committed that we did not commit, see whether our table is still what it should be."""
+        changes = Changes(self.sets)
+        looks: list[float] = []
+        again = False
+        while True:
+            # A host where some program changes its rules all the time (kube-proxy) must not make us run nft all the time.
+            await asyncio.sleep(WATCH if len(looks) < MOST_LOOKS else WATCH_LESS)
+            now = time.monotonic()
+            looks = [at for at in looks if now - at < 60]
+            try:
+                if changes.new() or again:
+                    await asyncio.sleep(SETTLED)
+                    looks.append(now)
+                    again = not await self._mend()
+            except KernelError as error:
+                self.troubles["table"] = error.message
 
-        def heard() -> None:
-            rules, elements = watch.read(lambda pid: pid == os.getpid() or is_ours(self.parts.paths.lock, pid))
-            if rules or elements:
-                self._lost |= {"rules"} if rules else set()
-                self._lost |= {"elements"} if elements else set()
-                if self._mending is None or self._mending.done():
-                    self._mending = asyncio.get_running_loop().create_task(self._mend())
-
-        asyncio.get_running_loop().add_reader(watch.fileno(), heard)
-
-    async def _mend(self) -> None:
-        """Put back what somebody else took; a conflict is not fought for ever."""
-        await asyncio.sleep(SETTLED)
-        lost, self._lost = self._lost, set()
+    async def _mend(self) -> bool:
+        """Put back what somebody else took; a conflict is not fought for ever. False if one of ours is at work: look again."""
         now = time.monotonic()
         self._mended = [at for at in self._mended if now - at < FIGHT]
-        if len(self._mended) >= MOST_MENDED:
-            self.troubles["table"] = "another tool keeps changing our table: it is left as it is (see `quietgate doctor`)"
-            print("; ".join(self.troubles.values()), file=sys.stderr, flush=True)
-            return
-        work = functools.partial(put_back, self.parts, elements="elements" in lost)
+        given_up = len(self._mended) >= MOST_MENDED
         try:
-            done = await asyncio.get_running_loop().run_in_executor(None, work)
+            done = await asyncio.get_running_loop().run_in_executor(None, functools.partial(put_back, self.parts, only_look=given_up))
+        except Busy:
+            return False
         except QuietgateError as error:
-            self.troubles["table"] = f"our table was changed by somebody else, and could not be mended: {error.message}"
-            print("; ".join(self.troubles.values()), file=sys.stderr, flush=True)
-            return
-        if done:
+            self._trouble("table", f"our table was changed by somebody else, and could not be mended: {error.message}")
+            return True
+        if not done:
+            self.troubles.pop("table", None)
+        elif given_up:
+            self._trouble("table", "another tool keeps changing our table: it is left as it is (see `quietgate doctor`)")
+        else:
             self._mended.append(now)
             print(f"warning: somebody else changed our table; {done}", file=sys.stderr, flush=True)
             self._publish("table", done=done)
+        return True
+
+    def _trouble(self, what: str, said: str) -> None:
+        """Say it once."""
+        if self.troubles.get(what) != said:
+            self.troubles[what] = said
+            print("; ".join(self.troubles.values()), file=sys.stderr, flush=True)
 
     def _reload(self) -> None:
         self._spawn(self._reloading())

@@ -10,20 +10,21 @@ import time
 
 from quietgate.app import admins, known
 from quietgate.app.apply import load_record
-from quietgate.app.bans import Bans
+from quietgate.app.bans import ENDING, Bans
 from quietgate.app.generations import Record
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
+from quietgate.firewall import names
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
-from quietgate.net import Counting
+from quietgate.net import BITS, Counting, Prefix
 from quietgate.policy.load import File, load
 
 
-def put_back(parts: Parts, *, elements: bool) -> str:
-    """Look, and mend. Returns what was done, in words; "" if nothing was. `elements`: set elements were removed, too.
+def put_back(parts: Parts, *, only_look: bool = False) -> str:
+    """Look, and mend. Returns what was done (or, `only_look`, would be), in words; "" if all is as it should be.
 
-    Raises QuietgateError where it cannot be mended.
+    Raises QuietgateError where it cannot be mended, Busy where one of ours is at work.
     """
     with locked(parts.paths.lock, 5):
         if parts.paths.held_down.exists():
@@ -34,19 +35,37 @@ def put_back(parts: Parts, *, elements: bool) -> str:
             if newest is None or not newest.shared:
                 return ""
             if inside.confirmed != newest.number or drifted(parts.nft, newest):
+                if only_look:
+                    return f"generation {newest.number} is not whole"
                 count = load_record(parts, newest)
                 return f"generation {newest.number} was put back, with {count} bans"
         record = in_force(parts.generations, inside)
-        if not elements or record is None:
-            return ""
-        return f"its sets were filled again, with {_refill(parts, record)} bans"
+        return _refill(parts, record, only_look=only_look) if record is not None else ""
 
 
-def _refill(parts: Parts, record: Record) -> int:
+def _refill(parts: Parts, record: Record, *, only_look: bool) -> str:
+    """Where a set does not hold what it should hold longest, all of them are filled again."""
     counting, now = Counting(*record.counting), time.time()
-    loaded = load([File(name, text.encode()) for name, text in record.contents])
+    ssh = load([File(name, text.encode()) for name, text in record.contents]).policy.ssh
     with parts.store() as store, SetWriter() as sets:
-        count = Bans(store, sets, counting, loaded.policy.bans.max).restore(now)
-        admins.fill(sets, counting, admins.sources(store, counting, now), gain=True)
-        known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now), gain=True)
-    return count
+        bans = Bans(store, sets, counting, 0)
+        floor, logins = admins.sources(store, counting, now), known.sources(store, ssh, now)
+        places = [(names.floor, floor), *([(names.known, logins)] if ssh.known is not None else [])]
+        if not (bans.lost(now) or any(_lost(sets, {v: name(v, counting) for v in BITS}, wanted) for name, wanted in places)):
+            return ""
+        if only_look:
+            return "its sets are not full"
+        count = bans.restore(now)
+        admins.fill(sets, counting, floor, gain=True)
+        known.fill(sets, ssh, logins, gain=True)
+    return f"its sets were filled again, with {count} bans"
+
+
+def _lost(sets: SetWriter, into: dict[int, str], wanted: dict[Prefix, float]) -> bool:
+    for version, name in into.items():
+        longest = max((s for s in wanted if s.version == version), key=wanted.__getitem__, default=None)
+        if longest is None or wanted[longest] <= ENDING:
+            continue
+        if sets.get(name, longest.value.to_bytes(BITS[version] // 8, "big")) is None:
+            return True
+    return False

@@ -23,7 +23,8 @@ from quietgate.values import Element
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
-NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
+NEWSETELEM, GETSETELEM, DELSETELEM, GETGEN = 12, 13, 14, 16
+GEN_ID = 1
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NFPROTO_INET = 1
@@ -106,6 +107,7 @@ class SetWriter:
             raise _failure(error.errno or errno.EIO) from None
         self._socket.bind((0, 0))
         self._sequence = 0
+        self.made = 0  # transactions
         for option, fallback in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
@@ -167,6 +169,14 @@ class SetWriter:
         reply = self._ask(GETSETELEM, body)
         return None if reply is None else _parse_element(reply)
 
+    def generation(self) -> int:
+        """The number of the ruleset's generation in this namespace: one more after each transaction that changed something (32 bits)."""
+        reply = self._ask(GETGEN, _header(0))
+        number = dict(_attributes(reply[4:])).get(GEN_ID) if reply is not None else None
+        if number is None or len(number) != 4:
+            raise _failure(errno.EPROTO)
+        return int.from_bytes(number, "big")
+
     def _target(self, name: str) -> bytes:
         return _header(NFPROTO_INET) + _attr(LIST_TABLE, self._table) + _attr(LIST_SET, name.encode() + b"\0")
 
@@ -217,6 +227,7 @@ class SetWriter:
                         self._drain()
                         if failed:
                             raise _failure(failed)
+                        self.made += 1
                         return
 
     def _ask(self, kind: int, body: bytes) -> bytes | None:

@@ -75,14 +75,15 @@ class Nft:
         return Living(*(frozenset(found[k]) for k in ("chain", "set", "counter", "limit")))
 
     def structure(self) -> str | None:
-        """Our table as nft prints it, without set elements and counter values; None if there is no table."""
+        """Our table as nft prints it, without set elements and counter values; None if there is no table.
+
+        It is cut out of the whole ruleset: nft fetches every element for `list table`, also with -t, for `list ruleset` it
+        does not (1.0.6, 100,000 bans: 0.6 s and 5 ms; the time grows with their square).
+        """
         self._sure()
-        try:
-            return self._run(["-s", "-t", "-n", "list", "table", names.FAMILY, names.TABLE])
-        except NftError as error:
-            if "No such file or directory" in error.message:
-                return None
-            raise
+        text = self._run(["-s", "-t", "-n", "list", "ruleset", names.FAMILY])
+        found = re.search(rf"^table {names.FAMILY} {names.TABLE} \{{$.*?^\}}\n", text, re.MULTILINE | re.DOTALL)
+        return None if found is None else found[0]
 
     def policy_elements(self, generation: int) -> str:
         """The elements of the policy sets of a generation, as nft prints them."""
@@ -93,12 +94,7 @@ class Nft:
 
     def counters(self) -> dict[str, int]:
         """Packets in each named counter of our table; empty if there is no table."""
-        try:
-            raw = self._run(["-j", "list", "counters", "table", names.FAMILY, names.TABLE])
-        except NftError as error:
-            if "No such file or directory" in error.message:
-                return {}
-            raise
+        raw = self._run(["-j", "-t", "list", "ruleset", names.FAMILY])  # as in `structure`
         found = (item.get("counter") for item in json.loads(raw)["nftables"])
         return {c["name"]: c["packets"] for c in found if c and c.get("table") == names.TABLE}
 

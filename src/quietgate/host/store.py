@@ -333,6 +333,16 @@ class Store:
                 (version, scope.value, length, now),
             )
 
+    def lasting(self, now: float) -> list[Ban]:
+        """For each IP version, scope and prefix length the ban that lasts longest."""
+        with self._errors():
+            rows = self._db.execute(  # SQLite takes the other columns from the row of the max()
+                "SELECT version, first, length, scope, since, until, reason, author, max(ifnull(until, 9e99)) FROM bans "
+                "WHERE until IS NULL OR until > ? GROUP BY version, scope, length", (now,)
+            ).fetchall()  # fmt: skip
+        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), since, until, reason, by)
+                for v, f, n, scope, since, until, reason, by, _ in rows]  # fmt: skip
+
     def about(self, key: str) -> str | None:
         """A fact about this store, like the machine it belongs to."""
         with self._errors():
