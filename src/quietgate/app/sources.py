@@ -114,10 +114,12 @@ class FileSource(Source):
                 for block in file.read():
                     await self._give(take, list(read(block.text, stamps)), block.place.text(), live=block.live)
                     await asyncio.sleep(0)  # others have their turn between two blocks
-                if file.inode and file.inode != watched:
-                    watch.watch(str(self.path), inotify.MODIFY | inotify.ATTRIB | inotify.MOVE_SELF)
-                    watched = file.inode
-                    continue  # what came between the reading and the watching
+                with contextlib.suppress(FileNotFoundError):
+                    inode = self.path.stat().st_ino  # of the new one too, before it has lines
+                    if inode != watched:
+                        watch.watch(str(self.path), inotify.MODIFY | inotify.ATTRIB | inotify.MOVE_SELF)
+                        watched = inode
+                        continue  # what came between the reading and the watching
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), LOOK)
                 woken.clear()

@@ -1,30 +1,39 @@
 """A log file that is read as it grows, over rotations of every kind, never the same line twice.
 
-rename       the old file is read to its end through its open descriptor, then the new one from its beginning
-copytruncate the file is shorter than what was read, or begins with other bytes: what the copy (FILE.1) holds beyond our
-             place is read first, then the file anew
+rename       the writer goes on in the old file until it is told to open the new one: ours is read until the new one has
+             lines, then once more to its end. What was rotated in between comes next, then the new file from its beginning
+copytruncate the file is shorter than what was read, or begins with other bytes: what the copy holds beyond our place is
+             read first, then the file anew
 restart      the place is device, inode and offset, with a fingerprint of the file's first bytes: inodes are used again.
-             A file that was rotated meanwhile is found by them among its successors
+             A file that was rotated meanwhile is found by them among its successors (FILE.1, FILE.2.gz, FILE-20261124.xz)
 
-Lines are handed out whole. One without an end waits for it; one without an end in sight is thrown away, and counted.
+Lines are handed out whole. One without an end waits for it; one without an end in sight is thrown away to its end, and
+counted: its remainder is no line, whatever it looks like.
 """
 
 from __future__ import annotations
 
-import contextlib
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import os
-from collections.abc import Iterator
+import re
+import stat
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 BLOCK = 1 << 16  # bytes of one read: about 600 lines, a few milliseconds of work
 LONGEST_LINE = 1 << 16
 FINGERPRINT = 256
 MOST_OLD = 64 << 20  # bytes of predecessors that a first start reads
+MOST_PREDECESSORS = 64
+_PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)  # a file that is gone, cut off, or not what its name says
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +54,11 @@ class Place:
     def of(cls, text: str | None) -> Place | None:
         """From the store; None for nothing, or nothing that can be read."""
         try:
-            return cls(**json.loads(text)) if text else None
-        except (ValueError, TypeError):
+            raw = json.loads(text) if text else {}
+            found = cls(int(raw["device"]), int(raw["inode"]), int(raw["offset"]), int(raw["head"]), str(raw["print"]))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
+        return found if found.offset >= 0 and 0 <= found.head <= FINGERPRINT else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,67 +70,118 @@ class Block:
     live: bool
 
 
+class Lines:
+    """Bytes in, whole lines out. Memory: one line that is not over, of at most LONGEST_LINE bytes."""
+
+    def __init__(self) -> None:
+        self.skipped = 0  # bytes of lines without an end
+        self.behind = 0  # bytes since the end of the last whole line
+        self._rest = b""
+        self._skipping = False
+
+    def take(self, chunk: bytes) -> bytes:
+        """The lines that are whole now."""
+        data = self._rest + chunk
+        if self._skipping:
+            begin = data.find(b"\n") + 1
+            if not begin:
+                self.skipped += len(data)
+                self.behind += len(data)
+                return b""
+            self.skipped += begin
+            self._skipping, data = False, data[begin:]
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        self.behind = len(self._rest)
+        if self.behind > LONGEST_LINE:
+            self.skipped += self.behind
+            self._rest, self._skipping = b"", True
+        return data[:end]
+
+    def cut(self) -> None:
+        """Nothing follows: what is not whole never will be. It is no line: a cut may stand anywhere."""
+        self.skipped += len(self._rest)
+        self._rest, self._skipping, self.behind = b"", False, 0
+
+
 class LogFile:
     """One path. `read` hands out what is new; call it whenever the file may have changed."""
 
     def __init__(self, path: Path, place: Place | None, back: float | None = None) -> None:
         """`place`: where to go on. Without one it begins with what was written after wall second `back` (None: at the end)."""
         self.path = path
-        self.skipped = 0  # bytes of lines without an end
+        self._lines = Lines()
         self._file: BinaryIO | None = None
         self._place = Place(0, 0, 0)
-        self._rest = b""
         self._live = False
-        self._before: list[tuple[Path, int]] = self._predecessors(place, back)
+        self._before: list[tuple[Path, int]] = []
+        self._back = back
+        self._last = place  # after the last line that was handed out, of whichever file
+        self._begun = False
         if place is None and back is None:
-            self._open()
+            self._begun = True
+            self._open(path)
             if self._file is not None:
-                end = os.fstat(self._file.fileno()).st_size
-                self._seek(end)
-        elif place is not None and self._matches(path, place):
-            self._open(place.offset)
+                self._seek(os.fstat(self._file.fileno()).st_size)
 
     def read(self) -> Iterator[Block]:
         """Every block of whole lines there is now. Raises OSError when the file cannot be read (missing is no error)."""
+        if not self._begun:
+            self._begin()
+            self._begun = True
         while self._before:
             path, offset = self._before.pop(0)
             yield from self._old(path, offset)
         if self._file is None:
-            self._open()
+            self._open(self.path)
         while self._file is not None:
+            followed = self._followed()
             yield from self._rest_of_file()
-            if not self._moved_on():
+            if not followed:
                 break
+            for path in self._between():
+                yield from self._old(path, 0)
+            self.close()
+            self._open(self.path)
         self._live = True
+
+    def _begin(self) -> None:
+        if self._last is not None and self._matches(self.path, self._last):
+            self._open(self.path, self._last.offset)
+            return
+        self._before = self._unread()
+        # The youngest may still be written to.
+        if self._before and self._before[-1][0].suffix not in _PACKED:
+            self._open(*self._before.pop())
 
     def close(self) -> None:
         """Let it go."""
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._lines.cut()
 
     @property
-    def inode(self) -> int:
-        """Of the file that is open; 0 for none."""
-        return self._place.inode if self._file is not None else 0
+    def skipped(self) -> int:
+        """Bytes of lines without an end."""
+        return self._lines.skipped
 
     def _rest_of_file(self) -> Iterator[Block]:
         assert self._file is not None
-        if self._truncated():
-            yield from self._copied()
-            self._rest = b""
-            self._seek(0)
-        while chunk := self._file.read(BLOCK):
-            data = self._rest + chunk
-            end = data.rfind(b"\n") + 1
-            self._rest = data[end:]
-            if len(self._rest) > LONGEST_LINE:
-                self.skipped += len(self._rest)
-                self._rest = b""
-            offset = self._file.tell() - len(self._rest)
-            if end:
-                self._place = self._fingerprinted(offset)
-                yield Block(data[:end].decode("utf-8", "replace"), self._place, self._live)
+        while True:
+            if self._truncated():
+                yield from self._copied()
+                self._lines.cut()
+                self._seek(0)
+            if not self._place.offset and not self._lines.behind:
+                yield from self._missed()
+            chunk = self._file.read(BLOCK)
+            if not chunk:
+                return
+            whole = self._lines.take(chunk)
+            if whole:
+                self._place = self._last = self._fingerprinted(self._file.tell() - self._lines.behind)
+                yield Block(whole.decode("utf-8", "replace"), self._place, self._live)
 
     def _fingerprinted(self, offset: int) -> Place:
         assert self._file is not None
@@ -129,15 +191,19 @@ class LogFile:
             return Place(place.device, place.inode, offset, len(head), _digest(head))
         return Place(place.device, place.inode, offset, place.head, place.print)
 
-    def _open(self, offset: int = 0) -> None:
+    def _open(self, path: Path, offset: int = 0) -> None:
         try:
-            file = self.path.open("rb", buffering=0)
+            # Without O_NONBLOCK a FIFO in this place would hold up everything.
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
         except FileNotFoundError:
             return
         about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            file.close()
+            raise OSError(f"{path} is not a regular file")
         self._file = file
         self._place = Place(about.st_dev, about.st_ino, 0)
-        self._rest = b""
+        self._lines.cut()
         self._seek(offset)
 
     def _seek(self, offset: int) -> None:
@@ -149,47 +215,78 @@ class LogFile:
     def _truncated(self) -> bool:
         assert self._file is not None
         size = os.fstat(self._file.fileno()).st_size
-        if size < self._place.offset + len(self._rest):
+        if size < self._file.tell():
             return True
         place = self._place
         return bool(place.head) and _digest(os.pread(self._file.fileno(), place.head, 0)) != place.print
 
-    def _copied(self) -> Iterator[Block]:
-        """What logrotate's copy holds beyond our place."""
-        copy = self.path.with_name(self.path.name + ".1")
-        if self._matches(copy, self._place, same_file=False):
-            yield from self._old(copy, self._place.offset)
+    def _missed(self) -> Iterator[Block]:
+        """Before the first line of a file: what was rotated away while it was empty to us."""
+        for path, offset in self._unread():
+            if _inode(path) == self._place.inode:
+                return
+            yield from self._old(path, offset)
 
-    def _moved_on(self) -> bool:
-        """True after a switch to the file that has the path now: ours was renamed, and has been read to its end."""
+    def _copied(self) -> Iterator[Block]:
+        """What the copies of it hold beyond our place."""
+        for path, offset in self._since(self._place):
+            yield from self._old(path, offset)
+
+    def _followed(self) -> bool:
+        """True if another file has the path now, and the writer has begun to write there."""
         try:
             about = self.path.stat()
         except OSError:
             return False
-        if (about.st_dev, about.st_ino) == (self._place.device, self._place.inode):
-            return False
-        self.close()
-        self._open()
-        return self._file is not None
+        return about.st_size > 0 and (about.st_dev, about.st_ino) != (self._place.device, self._place.inode)
 
-    def _predecessors(self, place: Place | None, back: float | None) -> list[tuple[Path, int]]:
-        """Older files to read first: from where we stopped, or, at a first start, as far back as was asked."""
-        older = [self.path.with_name(self.path.name + suffix) for suffix in (".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4.gz")]
-        older = [p for p in older if p.exists()]
-        if place is not None:
-            if self._matches(self.path, place):
-                return []
-            for index, path in enumerate(older):
-                if self._matches(path, place, same_file=path.suffix != ".gz" and path.stat().st_ino == place.inode):
-                    return [(path, place.offset), *((p, 0) for p in reversed(older[:index]))]
+    def _between(self) -> list[Path]:
+        """What was rotated after ours and before the file that has the path now, the oldest first."""
+        return [path for path, _ in self._since(self._place)[1:]]
+
+    # -- what was rotated away
+
+    def _predecessors(self) -> list[Path]:
+        """FILE.1, FILE.2.gz, FILE-20261124.xz ...: the youngest first."""
+        form = re.compile(re.escape(self.path.name) + r"(?:\.(\d{1,4})|-(\d{8}[\d.T_-]{0,16}))(?:\.gz|\.xz|\.bz2)?", re.ASCII)
+        found: dict[tuple[bool, int, str], str] = {}
+        try:
+            names = os.listdir(self.path.parent)
+        except OSError:
             return []
-        if back is None:
-            return []
+        for name in sorted(names, reverse=True):  # while it is being compressed both are there: FILE.2 counts, FILE.2.gz is not whole
+            match = form.fullmatch(name)
+            if match:
+                found[match[1] is None, int(match[1] or 0), match[2] or ""] = name
+        numbered = [found[k] for k in sorted(found) if not k[0]]
+        dated = [found[k] for k in sorted(found, reverse=True) if k[0]]
+        return [self.path.with_name(name) for name in [*numbered, *dated][:MOST_PREDECESSORS]]
+
+    def _unread(self) -> list[tuple[Path, int]]:
+        """Older files with lines that were not handed out yet."""
+        if self._last is not None:
+            return self._since(self._last)
+        return self._recent(self._back) if self._back is not None else []
+
+    def _since(self, place: Place) -> list[tuple[Path, int]]:
+        """From where we stopped, the oldest first; nothing where that file is gone."""
+        older = self._predecessors()
+        for index, path in enumerate(older):
+            same = _inode(path) == place.inode and path.suffix not in _PACKED
+            if (place.head or same) and self._matches(path, place, same_file=same):
+                return [(path, place.offset), *((p, 0) for p in reversed(older[:index]))]
+        return []
+
+    def _recent(self, back: float) -> list[tuple[Path, int]]:
+        """At a first start: as far back as was asked, within MOST_OLD bytes."""
         recent: list[tuple[Path, int]] = []
         room = MOST_OLD
-        for path in older:
-            about = path.stat()
-            room -= about.st_size * (10 if path.suffix == ".gz" else 1)
+        for path in self._predecessors():
+            try:
+                about = path.stat()
+            except OSError:
+                continue
+            room -= about.st_size * (10 if path.suffix in _PACKED else 1)
             if about.st_mtime < back or room < 0:
                 break
             recent.insert(0, (path, 0))
@@ -201,27 +298,48 @@ class LogFile:
             with _opened(path) as file:
                 if same_file:
                     about = path.stat()
-                    if about.st_ino != place.inode or about.st_size < place.offset:
+                    # A whole fingerprint is enough: another inode is a file that came back from a backup.
+                    if about.st_size < place.offset or (about.st_ino != place.inode and place.head < FINGERPRINT):
                         return False
                 return _digest(file.read(place.head)) == place.print if place.head else same_file
-        except OSError:
+        except _BROKEN:
             return False
 
     def _old(self, path: Path, offset: int) -> Iterator[Block]:
-        """A file that no longer grows."""
-        with contextlib.suppress(FileNotFoundError, EOFError), _opened(path) as file:
-            file.seek(offset)
-            rest = b""
-            while chunk := file.read(BLOCK):
-                data = rest + chunk
-                end = data.rfind(b"\n") + 1
-                rest = data[end:] if len(data) - end <= LONGEST_LINE else b""
-                if end:
-                    yield Block(data[:end].decode("utf-8", "replace"), self._place, live=False)
+        """A file that no longer grows, as far as it can be read."""
+        lines = Lines()
+        try:
+            with _opened(path) as file:
+                about = path.stat()
+                first = file.read(FINGERPRINT)
+                file.seek(offset)
+                while chunk := file.read(BLOCK):
+                    whole = lines.take(chunk)
+                    if whole:
+                        at = file.tell() - lines.behind
+                        self._last = Place(about.st_dev, about.st_ino, at, len(first[:at]), _digest(first[:at]))
+                        yield Block(whole.decode("utf-8", "replace"), self._last, live=False)
+        except _BROKEN:
+            pass
+        lines.cut()
+        self._lines.skipped += lines.skipped
 
 
 def _opened(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    packed = _PACKED.get(path.suffix)
+    if packed is not None:
+        file: BinaryIO = packed(path, "rb")
+        return file
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return path.open("rb")
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _digest(data: bytes) -> str:
