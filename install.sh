@@ -70,6 +70,8 @@ services() {
         place packaging/quietgate.sysusers /usr/lib/sysusers.d/quietgate.conf 644
         systemd-sysusers quietgate.conf >/dev/null 2>&1 || true
     fi
+    # The guard's socket belongs to it; the unit does not start without.
+    grep -q '^quietgate:' /etc/group || groupadd --system quietgate
     if [ -d /etc/systemd/system ]; then
         for unit in $units; do place "packaging/$unit" "/etc/systemd/system/$unit" 644; done
     fi

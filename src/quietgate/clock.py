@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d{1,9}[smhdw])+\Z")
 _PART = re.compile(r"(\d+)([smhdw])")
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """One moment: `wall` (seconds since 1970, UTC) for people and the store, `mono` (seconds) for windows.
 
     The wall clock may jump; nothing that is counted may depend on it.

@@ -145,6 +145,8 @@ class Counting:
         """What `address` (one address) counts as: its /source4 or /source6, or itself in the exceptions."""
         if not address.single:
             raise ValueError(f"{address} is not one address")
+        if self.source4 == 32 and address.version == 4:
+            return address  # the usual case, and the guard asks for every guess
         if address.version == 6 and any(p.covers(address) for p in SINGLY):
             return address
         length = self.source4 if address.version == 4 else self.source6

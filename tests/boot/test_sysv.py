@@ -41,6 +41,7 @@ def test_install_boot_and_uninstall_without_systemd(m: Machine) -> None:
     assert attack.answered[FREE]
     assert BANNED not in m.sh("cat /var/log/echo")
 
+    m.sh("service quietgate-guard restart && service quietgate-guard status")
     cron = m.sh("grep -v '^#' /etc/cron.d/quietgate").split("root ", 1)[1]
     m.sh(f"env -i SHELL=/bin/sh PATH=/usr/bin:/bin sh -c '{cron.strip()}'")  # crontab(5): this is all of the environment
 

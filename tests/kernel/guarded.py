@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.kernel.lab import QUIETGATE, Pair, Sshd, wait_for
+from tests.kernel.lab import QUIETGATE, Host, Pair, Sshd, wait_for
 from tests.kernel.people import target_of
 
 RSYSLOG = """
@@ -68,9 +68,13 @@ class Guarded:
 
 
 def guess(pair: Pair, source: str, user: str, passwords: int, port: int = 22) -> None:
+    """`passwords` wrong ones over one connection to the pair's server."""
+    type_passwords(pair.client, source, target_of(source), user, passwords, port)
+
+
+def type_passwords(host: Host, source: str, target: str, user: str, passwords: int, port: int = 22) -> None:
     """`passwords` wrong ones over one connection, through a real ssh on a terminal."""
-    target = target_of(source)
-    words = ["ip", "netns", "exec", pair.client.name, "ssh", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+    words = ["ip", "netns", "exec", host.name, "ssh", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
              "-o", f"BindAddress={source}", "-o", "PreferredAuthentications=password", "-o", f"NumberOfPasswordPrompts={passwords}",
              "-o", "PubkeyAuthentication=no", "-o", "ConnectTimeout=2", "-o", "ControlPath=none", "-p", str(port), "-l", user, target]  # fmt: skip
     pid, terminal = pty.fork()

@@ -163,14 +163,15 @@ def boot(parts: Parts) -> Booted:
             done = put_in_force(parts, prepare(parts.paths), None)
             return Booted(done.number, done.bans, fresh=True)
         try:
-            return Booted(record.number, _load_record(parts, record), fresh=False)
+            return Booted(record.number, load_record(parts, record), fresh=False)
         except NftError:
             # Another kernel or nft than the one it was made for: make it anew from the same files.
             done = put_in_force(parts, prepare_from(parts.paths, _files(record)), None)
             return Booted(done.number, done.bans, fresh=True)
 
 
-def _load_record(parts: Parts, record: Record) -> int:
+def load_record(parts: Parts, record: Record) -> int:
+    """Load a confirmed generation as it was, with the bans, floor and known sources of now; how many bans. The caller holds the lock."""
     counting = Counting(*record.counting)
     now = time.time()
     with parts.store() as store, SetWriter() as sets:
@@ -220,7 +221,7 @@ def refresh(parts: Parts) -> Refreshed:
         inside = look(parts.nft)
         if inside.living is None and (lost := parts.generations.newest()) is not None and lost.shared:
             # Another tool flushed every table: Debian's nftables.service does, whenever it starts, stops or reloads.
-            _load_record(parts, lost)
+            load_record(parts, lost)
             return Refreshed(lost.number, changed=True, restored=True)
         if inside.confirmed is None and not inside.on_trial:
             return Refreshed(None, changed=False, skipped="it is not up")

@@ -120,7 +120,8 @@ class Bans:
 
     def add(self, bans: Sequence[Ban], attempts: Sequence[Guess], offenders: Sequence[tuple[Prefix, int, float]],
             about: Sequence[tuple[str, str]], now: float) -> bool:  # fmt: skip
-        """What the guard found: bans of sources, and all that is written with them, in one commit. The kernel comes first.
+        """What the guard found: bans of sources, and all that is written with them, in one commit. The kernel comes first;
+        it is told again, since whoever held the lock meanwhile may have refilled the sets without them.
 
         False if our table is not there. The caller has seen to who must be spared.
         """
@@ -128,7 +129,7 @@ class Bans:
 
         def kernel() -> None:
             nonlocal in_kernel
-            in_kernel = self._to_kernel(bans, [], now)
+            in_kernel = self._to_kernel(bans, [], now, again=True)
 
         self._store.put_guard(bans, attempts, offenders, about, kernel)
         return in_kernel
@@ -158,8 +159,10 @@ class Bans:
         self._intervals({(v, s) for v in (4, 6) for s in Scope}, now)
         return self._store.count(now)
 
-    def _to_kernel(self, new: Sequence[Ban], gone: Sequence[Ban], now: float) -> bool:
-        """True if the kernel has the change; False if our table is not there, so that the store alone keeps it."""
+    def _to_kernel(self, new: Sequence[Ban], gone: Sequence[Ban], now: float, *, again: bool = False) -> bool:
+        """True if the kernel has the change; False if our table is not there, so that the store alone keeps it. `again`: it
+        should have it already.
+        """
         added: dict[str, list[Item]] = defaultdict(list)
         removed: dict[str, list[bytes]] = defaultdict(list)
         for ban in new:
@@ -172,7 +175,7 @@ class Bans:
             for name, keys in removed.items():
                 self._sets.delete(name, keys)
             for name, items in added.items():
-                self._sets.add(name, items)
+                (self._sets.renew if again else self._sets.add)(name, items)
             self._intervals({(b.prefix.version, b.scope) for b in (*new, *gone) if not self._hashed(b.prefix)}, now)
         except KernelError as error:
             if error.errno != errno.ENOENT:

@@ -54,7 +54,8 @@ class Control:
             self._path.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LONGEST)
             gid = self._gid()
-            os.chown(self._path, 0 if os.geteuid() == 0 else -1, gid if gid is not None else -1)
+            if gid is not None and self._path.stat().st_gid != gid:  # in the unit it is this process's own group
+                os.chown(self._path, -1, gid)
             self._path.chmod(0o660 if gid is not None else 0o600)
         except OSError as error:
             raise HostError(f"{self._path}: {error.strerror}", "see that /run/quietgate can be written") from None

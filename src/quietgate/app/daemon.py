@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from quietgate.app.names_kept import Names
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import flag, number, of_force, settings
 from quietgate.app.prepare import Prepared
+from quietgate.app.restore import put_back
 from quietgate.app.sources import Batch, Source, find
 from quietgate.clock import Instant, format_duration
 from quietgate.errors import Busy, KernelError, QuietgateError, StateError
@@ -33,9 +35,10 @@ from quietgate.guard import engine as core
 from quietgate.guard.bans import Past
 from quietgate.guard.connections import Outcome
 from quietgate.host import conntrack, sockets
-from quietgate.host.lock import locked
+from quietgate.host.lock import is_ours, locked
 from quietgate.host.netlink import SetWriter
-from quietgate.host.sessions import authenticated, live
+from quietgate.host.nftevents import TableWatch
+from quietgate.host.sessions import administrators, authenticated, live, user_number
 from quietgate.host.systemd import notify
 from quietgate.net import BITS, Prefix
 from quietgate.values import Ban, Guess, Login
@@ -45,6 +48,8 @@ MOST_PENDING = 5000  # attempts that wait for a commit
 WAIT = 1.0  # seconds that attempts without a ban may wait for it
 LOOK_AGAIN = 0.3  # seconds after a ban: what was in its handshake when we looked has a socket now
 CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
+SETTLED = 0.2  # seconds for whoever is at our table to finish: one of ours then has everything on disk
+FIGHT, MOST_MENDED = 600.0, 3  # so often in so many seconds is our table put back
 LIVE_LATE = 60.0  # a live line's stamp that is off by more is taken as of now: a clock or a zone is wrong
 
 
@@ -78,10 +83,13 @@ class Daemon:
         self.pending = Pending()
         self.begun = time.time()
         self.bans_made = 0
-        self.trouble = ""
+        self.troubles: dict[str, str] = {}  # by what is in trouble
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._flush_at: asyncio.TimerHandle | None = None
+        self._lost: set[str] = set()
+        self._mended: list[float] = []
+        self._mending: asyncio.Task[None] | None = None
 
     # -- life
 
@@ -95,6 +103,7 @@ class Daemon:
         await self.control.start()
         follows = [loop.create_task(s.follow(self.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
         self._spawn(self._ticking())
+        self._watch_table()
         self._spawn(self._watchdog())
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         print(f"quietgate guards: {', '.join(s.name for s in self.sources)}", file=sys.stderr, flush=True)
@@ -162,6 +171,47 @@ class Daemon:
             notify("WATCHDOG=1")
             await asyncio.sleep(usec / 2e6)
 
+    # -- somebody else at our table
+
+    def _watch_table(self) -> None:
+        try:
+            watch = TableWatch()
+        except QuietgateError as error:
+            self.troubles["table"] = error.message
+            return
+
+        def heard() -> None:
+            rules, elements = watch.read(lambda pid: pid == os.getpid() or is_ours(self.parts.paths.lock, pid))
+            if rules or elements:
+                self._lost |= {"rules"} if rules else set()
+                self._lost |= {"elements"} if elements else set()
+                if self._mending is None or self._mending.done():
+                    self._mending = asyncio.get_running_loop().create_task(self._mend())
+
+        asyncio.get_running_loop().add_reader(watch.fileno(), heard)
+
+    async def _mend(self) -> None:
+        """Put back what somebody else took; a conflict is not fought for ever."""
+        await asyncio.sleep(SETTLED)
+        lost, self._lost = self._lost, set()
+        now = time.monotonic()
+        self._mended = [at for at in self._mended if now - at < FIGHT]
+        if len(self._mended) >= MOST_MENDED:
+            self.troubles["table"] = "another tool keeps changing our table: it is left as it is (see `quietgate doctor`)"
+            print("; ".join(self.troubles.values()), file=sys.stderr, flush=True)
+            return
+        work = functools.partial(put_back, self.parts, elements="elements" in lost)
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(None, work)
+        except QuietgateError as error:
+            self.troubles["table"] = f"our table was changed by somebody else, and could not be mended: {error.message}"
+            print("; ".join(self.troubles.values()), file=sys.stderr, flush=True)
+            return
+        if done:
+            self._mended.append(now)
+            print(f"warning: somebody else changed our table; {done}", file=sys.stderr, flush=True)
+            self._publish("table", done=done)
+
     def _reload(self) -> None:
         self._spawn(self._reloading())
 
@@ -176,10 +226,10 @@ class Daemon:
             self.engine.change(settings(self.prepared))
             self.names = Names(str(self.prepared.policy.values["store.users"]), self.parts.paths.state / "key")
             self._look(Instant(time.time(), time.monotonic()))
-            self.trouble = ""
+            self.troubles.pop("policy", None)
         except QuietgateError as error:
-            self.trouble = f"the policy could not be read again: {error.message}"
-            print(self.trouble, file=sys.stderr, flush=True)
+            self.troubles["policy"] = f"the policy could not be read again: {error.message}"
+            print("; ".join(self.troubles.values()), file=sys.stderr, flush=True)
         notify("READY=1")
 
     # -- what is read
@@ -233,8 +283,26 @@ class Daemon:
         with contextlib.suppress(StateError):
             self.store.put_logins([Login(command.user, command.address, command.at, "journal")])
         self._publish("login", user=command.user, address=str(command.address), at=command.at)
+        self._pin(command)
         self._give_place_back(command)
         self._spawn(self._floor_soon())
+
+    def _pin(self, command: core.LoggedIn) -> None:
+        """An administrator's address is on the floor from his login on: where nothing else is a witness, the journal is one."""
+        policy, counting = self.prepared.policy, self.prepared.policy.ssh.counting
+        uid = user_number(command.user)
+        now = time.time()
+        with contextlib.suppress(StateError, KernelError):
+            # Who was evicted is banned, and stays off.
+            left = command.at + policy.lockout.keep - now
+            if (
+                left > 0
+                and uid is not None
+                and uid in administrators(policy.lockout.admins)
+                and not self.store.covering(command.address, now)
+            ):
+                self.store.put_floor([(command.address, uid)], now + left)
+                admins.fill(self.sets, counting, {counting.source_of(command.address): left}, gain=True)
 
     def _give_place_back(self, command: core.LoggedIn) -> None:
         """He waits no more: his place among the strangers is free."""
@@ -278,6 +346,8 @@ class Daemon:
                 continue  # it happened while nobody looked, and would be over
             reason = _because(one.finding)
             if one.observed:
+                with contextlib.suppress(StateError):
+                    self.store.put_observed([Ban(one.source, one.scope, one.at.wall, end, reason, "observed")])
                 self._publish("would-ban", source=str(one.source), detector=one.finding.detector, until=end, reason=reason)
                 continue
             self.pending.bans.append(Ban(one.source, one.scope, one.at.wall, end, reason, "guard"))
@@ -320,12 +390,12 @@ class Daemon:
             self._flush_at = asyncio.get_running_loop().call_later(0.1, self.flush)
             return
         except (StateError, KernelError) as error:
-            self.trouble = error.message
+            self.troubles["store"] = error.message
             del p.guesses[: max(0, len(p.guesses) - MOST_PENDING * 4)]
             with contextlib.suppress(RuntimeError):
                 self._flush_at = asyncio.get_running_loop().call_later(WAIT, self.flush)
             return
-        self.trouble = ""
+        self.troubles.pop("store", None)
         self.pending = Pending()
 
     def _bans(self) -> Bans:
@@ -356,7 +426,7 @@ class Daemon:
     def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
         if name == "status":
             return {
-                "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made, "trouble": self.trouble,
+                "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made, "trouble": "; ".join(self.troubles.values()),
                 "mode": "observe" if self.engine.settings.observe else "enforce", "figures": self.engine.figures(),
                 "sources": [{"name": s.health.name, "trust": s.health.trust.value, "last": s.health.last, "events": s.health.events,
                              "trouble": s.health.trouble} for s in self.sources],

@@ -23,7 +23,8 @@ def of_force(parts: Parts) -> Prepared:
     """The policy that was confirmed last; where there is none, the one on disk. Raises QuietgateError."""
     record = in_force(parts.generations, look(parts.nft)) or parts.generations.newest()
     if record is not None and record.contents:
-        return prepare_from(parts.paths, [File(name, text.encode()) for name, text in record.contents])
+        # Names are what they were at the last `up` or refresh: the guard has no way to a resolver (its unit knows no INET).
+        return prepare_from(parts.paths, [File(name, text.encode()) for name, text in record.contents], ask=False)
     return prepare(parts.paths)
 
 

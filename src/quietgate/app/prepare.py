@@ -62,11 +62,11 @@ def prepare(paths: Paths, files: Sequence[Path] = ()) -> Prepared:
     return prepare_from(paths, contents, problems)
 
 
-def prepare_from(paths: Paths, contents: Sequence[File], problems: Sequence[Problem] = ()) -> Prepared:
-    """The same, from files that were read before."""
+def prepare_from(paths: Paths, contents: Sequence[File], problems: Sequence[Problem] = (), *, ask: bool = True) -> Prepared:
+    """The same, from files that were read before. `ask` False takes the last addresses of host names, and asks no resolver."""
     loaded = load(contents)
     policy = loaded.policy
-    resolved, stale = _resolve(policy, paths)
+    resolved, stale = _resolve(policy, paths, ask=ask)
     mistakes = [*problems, *loaded.problems, *conflicts(policy, resolved), *unresolved(policy, resolved)]
     if mistakes:
         raise PolicyError(mistakes)
@@ -80,12 +80,12 @@ def prepare_from(paths: Paths, contents: Sequence[File], problems: Sequence[Prob
     return Prepared(policy, ruleset, ports, resolved, warnings, tuple(contents), digest)
 
 
-def _resolve(policy: Policy, paths: Paths) -> tuple[dict[str, tuple[Prefix, ...]], list[Problem]]:
+def _resolve(policy: Policy, paths: Paths, *, ask: bool) -> tuple[dict[str, tuple[Prefix, ...]], list[Problem]]:
     """Addresses of all names; one that fails now keeps its last addresses, with a warning."""
     places: dict[str, Origin] = {}
     for name, origin in policy.names():
         places.setdefault(name.text, origin)
-    resolved = resolve(places)
+    resolved: dict[str, tuple[Prefix, ...]] = resolve(places) if ask else dict.fromkeys(places, ())
     failed = [n for n, addresses in resolved.items() if not addresses]
     if not failed:
         return resolved, []

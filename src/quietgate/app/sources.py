@@ -18,6 +18,7 @@ from quietgate.errors import InputError
 from quietgate.guard.record import Event, Stamps, Trust, read
 from quietgate.guard.sshd import understand
 from quietgate.host import inotify, journal
+from quietgate.host.files import machine_id
 from quietgate.host.logfile import LogFile, Place
 from quietgate.host.paths import Paths
 
@@ -134,9 +135,10 @@ class JournalSource(Source):
     """The systemd journal; `directory` reads its files there."""
 
     directory: Path | None = None
+    machine: str = ""
 
     async def _follow(self, place: str | None, take: Take) -> None:
-        words = journal.follow_words(place, time.time() - BACK, self.directory)
+        words = journal.follow_words(place, time.time() - BACK, self.directory, self.machine)
         if words is None:
             raise OSError("journalctl is not installed")
         child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -191,7 +193,7 @@ def find(wanted: object, paths: Paths) -> list[Source]:
     directory = None if root == Path("/") else root / "var/log/journal"
     if wanted == "auto":
         if journal.there(directory):
-            return [JournalSource("journal", Trust.JOURNAL, directory=directory)]
+            return [JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id))]
         files = [root / f for f in FILES if (root / f).exists()]
         if files:
             return [FileSource(f"/{f.relative_to(root)}", Trust.FILE, path=f) for f in files]
@@ -200,7 +202,7 @@ def find(wanted: object, paths: Paths) -> list[Source]:
     found: list[Source] = []
     for name in wanted if isinstance(wanted, tuple) else ():
         if name == "journal":
-            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory))
+            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id)))
         elif name == "-":
             found.append(InputSource("-", Trust.FILE))
         else:

@@ -27,7 +27,7 @@ from quietgate.guard.connections import ROOT, Attempt, Outcome
 from quietgate.net import Prefix
 
 NAMES = ("burst", "slow", "names", "root", "noise", "penalty")
-Key = tuple[int, int]
+_GUESSED = Outcome.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,11 @@ class Detectors:
         outcome = attempt.outcome
         key = source.value << 1 | (source.version == 6)
         factor = self.patience if known else 1
-        if outcome is Outcome.SUCCEEDED:
-            self._forgive(key, attempt.user)
-            return None
-        if outcome is Outcome.NOISE:
-            return self._one("noise", key, attempt, source, now, factor)
-        if outcome is Outcome.PENALTY:
-            return self._one("penalty", key, attempt, source, now, factor)
+        if outcome is not _GUESSED:
+            if outcome is Outcome.SUCCEEDED:
+                self._forgive(key, attempt.user)
+                return None
+            return self._one("noise" if outcome is Outcome.NOISE else "penalty", key, attempt, source, now, factor)
         found = self._guess(key, attempt, source, now, factor)
         if found is None and attempt.invalid:
             found = self._name(key, attempt, source, now, factor)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from quietgate.clock import Instant
 from quietgate.guard.bans import Past, Sentences
@@ -27,6 +27,7 @@ from quietgate.values import Guess, Scope
 
 SAID_AGAIN = 600.0  # seconds after which a spared source may be named again
 MOST_SPARED = 4096
+_ACCEPTED = Kind.ACCEPTED  # asked of every event: see connections.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,8 @@ class Check:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Remember:
-    """Keep this attempt."""
+class Remember(NamedTuple):
+    """Keep this attempt. (A tuple, as what it holds: there is one for every guess.)"""
 
     attempt: Attempt
     source: Prefix
@@ -171,7 +171,7 @@ class Engine:
         connections = self._connections.get(source)
         if connections is None:
             connections = self._connections[source] = Connections(self.settings.most_open)
-        if event.said.kind is Kind.ACCEPTED:
+        if event.said.kind is _ACCEPTED:
             return self._accepted(connections, trust, event, at)
         attempt = connections.take(event)
         if attempt is None:

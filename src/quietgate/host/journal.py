@@ -66,16 +66,20 @@ def entry(line: bytes) -> Entry | None:
         return None
 
 
-def follow_words(cursor: str | None, since: float, directory: Path | None = None) -> list[str] | None:
+def follow_words(cursor: str | None, since: float, directory: Path | None = None, machine: str = "") -> list[str] | None:
     """The command that prints sshd's messages after `cursor`, or since wall second `since`, and then as they come; None where
     there is no journalctl.
+
+    `-f` alone means this boot only (measured: systemd 252, and `--boot=all` does not change it), and what was logged before
+    a reboot is evidence as well. `-m` means all of them, those of other hosts too: so the machine's id is asked for.
     """
     program = journalctl()
     if program is None:
         return None
     start = [f"--after-cursor={cursor}"] if cursor else [f"--since=@{int(since)}"]
-    words = [program, "-o", "json", "--no-pager", "-q", "-f", "--no-tail", *start, "--output-fields=MESSAGE,_UID,_COMM,_PID"]
+    words = [program, "-o", "json", "--no-pager", "-q", "-f", "-m", "--no-tail", *start, "--output-fields=MESSAGE,_UID,_COMM,_PID"]
     words += [f"--directory={directory}"] if directory is not None else []
+    words += [f"_MACHINE_ID={machine}"] if machine else []
     return words + [f"_COMM={name}" for name in NAMES]
 
 

@@ -12,6 +12,25 @@ from pathlib import Path
 from quietgate.errors import Busy, NotPermitted, StateError
 
 
+def is_ours(path: Path, pid: int) -> bool:
+    """True if this process is or was the last to hold the lock, or if somebody holds it now (nft, its child, is working)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if os.pread(descriptor, 32, 0).strip() == str(pid).encode():
+            return True
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def locked(path: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock. Raises Busy when somebody else holds it for longer than `wait` seconds. Ends with the process."""

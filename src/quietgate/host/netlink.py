@@ -128,10 +128,21 @@ class SetWriter:
             except KernelError as error:
                 if error.errno != errno.EEXIST:
                     raise
-                # Older kernels leave the timeout of an element alone that is there: add, delete, add makes it new.
-                bare = pack((key, None) for key, _ in part)
-                self._batch([*self._messages(NEWSETELEM, name, packed), *self._messages(DELSETELEM, name, bare),
-                             *self._messages(NEWSETELEM, name, packed)])  # fmt: skip
+                self._again(name, part, packed)
+
+    def renew(self, name: str, items: Sequence[Item]) -> None:
+        """The same for elements most of which are there: it spares the refusal, after which the kernel waits about ten
+        milliseconds for its readers (`synchronize_rcu` in an aborted transaction).
+        """
+        for start in range(0, len(items), PER_BATCH):
+            part = items[start : start + PER_BATCH]
+            self._again(name, part, pack(part))
+
+    def _again(self, name: str, part: Sequence[Item], packed: Sequence[bytes]) -> None:
+        # Older kernels leave the timeout of an element alone that is there: add, delete, add makes it new.
+        bare = pack((key, None) for key, _ in part)
+        self._batch([*self._messages(NEWSETELEM, name, packed), *self._messages(DELSETELEM, name, bare),
+                     *self._messages(NEWSETELEM, name, packed)])  # fmt: skip
 
     def delete(self, name: str, keys: Sequence[bytes]) -> None:
         """Delete elements, there or not. Idempotent."""

@@ -99,6 +99,14 @@ def administrators(named: Iterable[str]) -> frozenset[int]:
     return frozenset(found)
 
 
+def user_number(name: str) -> int | None:
+    """The number of a user; None if there is none of that name."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
 def user_name(uid: int) -> str:
     """The name of a user number, or the number."""
     try:

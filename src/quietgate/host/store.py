@@ -45,6 +45,10 @@ CREATE TABLE attempts (
 ) STRICT;
 CREATE INDEX attempts_source ON attempts (version, source, at);
 CREATE INDEX attempts_at ON attempts (at);
+CREATE TABLE observed (
+    version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, at REAL NOT NULL, until REAL, reason TEXT NOT NULL,
+    PRIMARY KEY (version, source, length, at)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE offenders (
     version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, steps INTEGER NOT NULL, ended REAL NOT NULL,
     PRIMARY KEY (version, source, length)
@@ -135,9 +139,18 @@ class Store:
         return [Ban(prefix, Scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
 
     def covering(self, address: Prefix, now: float) -> list[Ban]:
-        """Bans in force whose prefix covers this one."""
-        wider = (Prefix.of(address.version, address.value, n) for n in range(address.length + 1))
-        return [b for p in wider for b in self.find(p) if b.until is None or b.until > now]
+        """Bans in force whose prefix covers this one, the widest first. One statement: the guard asks before each of its bans."""
+        version, value = address.version, address.value
+        size, shift = BITS[version] // 8, BITS[version]
+        rows = [(value >> (shift - n) << (shift - n)).to_bytes(size, "big") for n in range(address.length + 1)]
+        wider = ", ".join(f"(?, {n})" for n in range(address.length + 1))
+        with self._errors():
+            found = self._db.execute(  # CROSS JOIN: SQLite keeps this order, a seek for each length
+                f"WITH wider (at, n) AS (VALUES {wider}) SELECT first, length, scope, since, until, reason, author FROM wider CROSS JOIN bans "
+                "ON version=? AND first=at AND length=n WHERE until IS NULL OR until > ?", (*rows, version, now)
+            ).fetchall()  # fmt: skip
+        return [Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
+                for first, length, scope, since, until, reason, by in found]  # fmt: skip
 
     def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
         """Bans in force of one IP version and scope whose prefix has another length, by address."""
@@ -239,6 +252,22 @@ class Store:
             self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
             before_commit()
 
+    def put_observed(self, bans: Iterable[Ban]) -> None:
+        """Bans that would have been made. Idempotent."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO observed VALUES (?, ?, ?, ?, ?, ?)",
+                                 ((b.prefix.version, _packed(b.prefix), b.prefix.length, b.since, b.until, b.reason) for b in bans))  # fmt: skip
+
+    def observed(self, since: float) -> list[Ban]:
+        """Bans that would have been made after wall second `since`, the oldest first."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT version, source, length, at, until, reason FROM observed WHERE at > ? ORDER BY at", (since,)
+            ).fetchall()
+        return [
+            Ban(Prefix(v, int.from_bytes(s, "big"), n), Scope.SSH, at, until, reason, "observed") for v, s, n, at, until, reason in rows
+        ]
+
     def past(self, source: Prefix) -> tuple[int, float]:
         """Steps that a source had gone, and the wall second when its last ban ended or ends; zeros for none."""
         with self._errors():
@@ -285,6 +314,7 @@ class Store:
         gone = 0
         with self._transaction():
             self._db.execute("DELETE FROM attempts WHERE at < ?", (attempts,))
+            self._db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
             self._db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
             pages, page, free = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
             if (pages - free) * page > size:
@@ -317,7 +347,7 @@ class Store:
     def forget_all(self) -> None:
         """Empty every table: what stands in it belongs to another machine."""
         with self._transaction():
-            for table in ("bans", "names", "logins", "floor", "attempts", "offenders", "about"):
+            for table in ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about"):
                 self._db.execute(f"DELETE FROM {table}")
 
     @contextlib.contextmanager

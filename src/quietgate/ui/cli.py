@@ -36,6 +36,8 @@ COMMANDS = (
     "run",
     "events",
     "parse",
+    "demo",
+    "report",
     "boot",
     "refresh",
 )
