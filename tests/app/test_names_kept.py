@@ -53,8 +53,8 @@ def test_no_form_of_sshds_lets_it_through(tmp_path: Path) -> None:
             user = event.said.user
             if user and len(user) > 2 and user not in ("root", "user") and event.said.kind is not Kind.ACCEPTED:
                 kept = none.line(event.message)
-                assert user not in kept, event.message
-                assert none.kept(user) in kept
+                assert kept.count(none.kept(user)) == 1
+                assert event.message.startswith(kept.replace(none.kept(user), user)), "nothing else changed"
                 hidden += 1
     assert hidden > 50
 
