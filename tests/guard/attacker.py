@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-BUFFER = 1023  # log.c MSGBUFSIZ less its NUL
+BUFFER = 500  # log.c: syslog(pri, "%.500s")
 INNOCENT = [f"198.51.100.{n}" for n in range(1, 30)] + [f"2001:db8:bad::{n:x}" for n in range(1, 30)] + ["::ffff:198.51.100.7"]
 HOSTILE = [f"203.0.113.{n}" for n in range(1, 200)] + [f"2001:db8:7:{n:x}::9" for n in range(1, 200)]
 TAILS = (
@@ -116,6 +116,11 @@ class Attacker:
         return self._said(form), a, False
 
     def _identity(self, a: str, p: int) -> str:
+        if self.dice.random() < 0.3:
+            # Control characters are four each: the imitation ends where the line is cut.
+            tail = self.dice.choice(TAILS).format(x=self.dice.choice(INNOCENT), p=self.dice.randrange(1, 65536))
+            room = BUFFER - self.dice.choice((16, 29, 33, 36, 49, 52)) - len(tail)
+            return f"invalid user {(chr(1) * (room // 4) + 'A' * (room % 4) + tail)[:187]} {a} port {p}"
         word = self.dice.choice(("authenticating user ", "invalid user ", "authenticatinguser "))
         return f"{(word + self._text(187))[:200]} {a} port {p}"
 

@@ -98,7 +98,7 @@ class Control:
                 pass
         except TimeoutError:  # it does not read what we say: what waits for it would stay for ever
             writer.transport.abort()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):  # cancelled: the guard stops
             pass
         finally:
             self._clients -= 1

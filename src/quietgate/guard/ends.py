@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from quietgate.guard.said import SURE, Kind, Said, address, bare, identified, only
+from quietgate.guard.said import Kind, Said, address, bare, identified, only
 
 
 def _ended(text: str, why: str) -> Said | None:
@@ -61,7 +61,7 @@ def disconnecting(message: str) -> Said | None:
     if not text.startswith("Disconnecting "):
         return None
     rest = text[14:]
-    found = only(_PLACE, rest) if len(rest) <= SURE else None
+    found = only(_PLACE, rest)
     if found is None:
         return Said(Kind.UNCLEAR)
     who, why = identified(rest[: found[3] - 1]), rest[found[3] + 1 :]

@@ -2,8 +2,7 @@
 
 `rest` and `tail` as in the server's format: what stands to the right of the name is the server's, so it is read from the right.
 Only a certificate's key id and the names in host-based and GSSAPI requests stand behind the address: there both sides hold
-somebody else's text, and only a single possible reading counts. Such a line can be longer than sshd's buffer, so that the
-attacker's text stands at its very end.
+somebody else's text, and only a single possible reading counts.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from quietgate.net import LINK_LOCAL6, AddressError, Prefix, parse_address
 
-LONGEST = 1024  # characters of a message that are looked at; sshd writes at most that many (log.c MSGBUFSIZ)
-SURE = 900  # characters within which nothing was cut off: syslogd cuts at 1024 with its own header (RFC 3164 4.1)
+LONGEST = 1024  # characters of a message that are looked at; PAM's modules may write more than sshd does
+CUT = 500  # sshd writes no more (log.c: syslog(pri, "%.500s")): such a message may end anywhere in somebody's text
 MOST_TIMES = 1000  # of "message repeated N times"
 KEPT_ADDRESSES = 65536
 LONGEST_ADDRESS = 63

@@ -6,6 +6,8 @@ client's banner, its farewell and the key id of a certificate. Rules that every 
 - An address is taken only from where the server itself writes it: an exact tail at the line's end, or an exact head at its
   beginning. It is never looked for. Where both sides of the server's words hold somebody else's text and more than one
   reading is possible, the line is *unclear*: counted, and nobody is blamed.
+- sshd cuts a line after 500 characters. A control character in a name is four of them, so a client can choose what a line ends
+  with: what was cut is only read from its beginning.
 - A name where an address is expected is no address, and is never resolved.
 - What is not known is no event.
 
@@ -19,7 +21,7 @@ import re
 from collections.abc import Callable
 
 from quietgate.guard import ends, handshakes, methods
-from quietgate.guard.said import HOSTILE, LONGEST, MOST_TIMES, Kind, Said
+from quietgate.guard.said import CUT, HOSTILE, LONGEST, MOST_TIMES, Kind, Said
 
 __all__ = ["HOSTILE", "LONGEST", "Kind", "Said", "understand"]
 
@@ -57,11 +59,18 @@ _READERS: dict[str, Callable[[str], Said | None]] = {
 }  # fmt: skip
 
 
+# These take what they need from the server's first words.
+_FROM_THE_LEFT: frozenset[Callable[[str], Said | None]] = frozenset({
+    methods.accepted, methods.pam, methods.revoked, ends.received, ends.crash, handshakes.unable, handshakes.probed, handshakes.banner,
+    handshakes.exchange, handshakes.protocol, handshakes.corrupted, handshakes.drop, handshakes.penalised, handshakes.strain, _repeated,
+})  # fmt: skip
+
+
 def understand(message: str) -> Said | None:
     """What this message of sshd's says; None if it tells of nothing that matters here. Never raises."""
-    if len(message) > LONGEST:
-        return Said(Kind.UNCLEAR)  # sshd writes no such line, and what was cut has no exact tail
     reader = _READERS.get(message[:6])
+    if len(message) >= CUT:
+        return _cut(message, reader)
     if reader is not None:
         return reader(message)
     if message.startswith("User "):
@@ -69,3 +78,15 @@ def understand(message: str) -> Said | None:
     if message.startswith("PAM"):
         return methods.pam_error(message) if message.startswith("PAM: ") else methods.pam(message)
     return None
+
+
+def _cut(message: str, reader: Callable[[str], Said | None] | None) -> Said | None:
+    """A message that may have been cut off."""
+    if len(message) > LONGEST:
+        return Said(Kind.UNCLEAR)
+    if reader is _prefixed:
+        reader = _READERS.get(message[7:13])
+        return _prefixed(message) if reader in _FROM_THE_LEFT and reader is not _repeated else Said(Kind.UNCLEAR)
+    if reader is not None:
+        return reader(message) if reader in _FROM_THE_LEFT else Said(Kind.UNCLEAR)
+    return methods.pam(message) if message.startswith("PAM ") else None
