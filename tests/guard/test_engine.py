@@ -1,131 +1,250 @@
-"""The engine as a script: what is read, and what is commanded."""
+"""The guard's decisions as scripts: lines in, commands out, moment by moment."""
 
 from __future__ import annotations
 
-import itertools
+import random
+from dataclasses import replace
 
 import pytest
 
 from quietgate.clock import Instant
 from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.detect import Threshold
-from quietgate.guard.engine import Ban, Check, Command, Engine, Know, LoggedIn, Remember, Settings, Spared
-from quietgate.guard.record import Trust
-from quietgate.net import Prefix, PrefixSet, parse_address, parse_prefix
-from tests.guard.script import A, B, event, seconds
+from quietgate.guard.engine import MOST_SPARED, SAID_AGAIN, Ban, Check, Command, Engine, Know, LoggedIn, Remember, Settings, Spared
+from quietgate.guard.record import Event, Trust
+from quietgate.net import Counting, Prefix, PrefixSet, parse_address, parse_prefix
+from quietgate.values import Guess, Scope
+from tests.guard.script import A, B, event
 
-BURST = {"burst": Threshold(5, 600)}
-FAILED = "Failed password for root from {} port 5 ssh2"
-ACCEPTED = "Accepted publickey for alice from {} port 5 ssh2: ED25519 SHA256:x"
-_pids = itertools.count(1000)
-
-
-def engine(**more: object) -> Engine:
-    return Engine(Settings(BURST, sentences=Sentences((600, 3600), 30 * 86400, 0), **more))  # type: ignore[arg-type]
+FIVE = {"burst": Threshold(5, 600.0)}
+PLAIN = Settings(FIVE, Sentences((600.0, 3600.0), 1e9, 0), widen=None)
+BEGIN = 1_790_000_000.0
+WRONG = "Failed password for root from {} port 40000 ssh2"
+IN = "Accepted publickey for anna from {} port 40000 ssh2: RSA SHA256:abc"
 
 
-def reads(e: Engine, message: str, address: str, when: str, trust: Trust = Trust.JOURNAL) -> list[Command]:
-    at = seconds(when)
-    return e.read("one", trust, event(message.format(address), when, next(_pids)), Instant(at, at))
+class Script:
+    """An engine, and the clock of its events. Every line is of a connection of its own."""
+
+    def __init__(self, settings: Settings = PLAIN, *, trust: Trust = Trust.JOURNAL, past: dict[str, Past] | None = None,
+                 until: dict[str, float] | None = None) -> None:  # fmt: skip
+        self.trust, self.pid, self.bans = trust, 0, until or {}
+        steps = past or {}
+        self.engine = Engine(settings, lambda s: steps.get(str(s), Past()), lambda s: self.bans.get(str(s), 0.0), random.Random(1))
+
+    def say(self, message: str, at: float, trust: Trust | None = None) -> list[Command]:
+        self.pid += 1
+        line: Event = event(message, "0s", self.pid)._replace(at=BEGIN + at)
+        return self.engine.read("log", trust or self.trust, line, moment(at))
+
+    def guess(self, count: int, address: str = A, at: float = 0.0, trust: Trust | None = None) -> list[Command]:
+        """So many wrong passwords; every command but that an attempt is remembered."""
+        found = [c for _ in range(count) for c in self.say(WRONG.format(address), at, trust)]
+        return [c for c in found if not isinstance(c, Remember)]
 
 
-def attack(e: Engine, address: str, trust: Trust = Trust.JOURNAL, count: int = 5, begin: int = 0) -> list[Command]:
-    """So many guesses, a second apart; what they made beyond being remembered."""
-    return [c for n in range(count) for c in reads(e, FAILED, address, f"{begin + n}s", trust) if not isinstance(c, Remember)]
+def moment(at: float) -> Instant:
+    return Instant(BEGIN + at, 5000.0 + at)
 
 
-def test_the_fifth_guess_bans_and_each_is_remembered() -> None:
-    e = engine()
-    assert [type(c) for n in range(5) for c in reads(e, FAILED, A, f"{n}s")] == [Remember] * 5 + [Ban]
+def source(address: str) -> Prefix:
+    return Counting().source_of(parse_address(address))
 
 
-def test_a_ban_says_how_long_from_when_and_why() -> None:
-    (ban,) = attack(engine(), A)
-    assert isinstance(ban, Ban)
-    assert (str(ban.source), ban.seconds, ban.steps, ban.at.wall, ban.observed) == (A, 600, 1, 4.0, False)
+def only_ban(found: list[Command]) -> Ban:
+    assert len(found) == 1
+    assert isinstance(found[0], Ban), found
+    return found[0]
+
+
+def test_the_fifth_wrong_password_bans() -> None:
+    script = Script()
+    assert script.guess(4) == []
+    ban = only_ban(script.guess(1))
+    assert (ban.source, ban.scope, ban.seconds, ban.steps, ban.observed) == (source(A), Scope.SSH, 600.0, 1, False)
     assert (ban.finding.detector, ban.finding.count) == ("burst", 5)
+    assert ban.finding.evidence == WRONG.format(A)
 
 
-def test_while_it_is_banned_nothing_more_is_made_of_it_and_afterwards_it_begins_anew() -> None:
-    e = engine()
-    attack(e, A)
-    assert attack(e, A, count=50, begin=10) == []
-    assert len(attack(e, A, begin=700)) == 1
+def test_every_attempt_is_remembered_of_the_banned_as_well() -> None:
+    script = Script()
+    found = [c for _ in range(9) for c in script.say(WRONG.format(A), 0)]
+    assert sum(isinstance(c, Remember) for c in found) == 9
+    assert sum(isinstance(c, Ban) for c in found) == 1
 
 
-def test_the_past_makes_the_next_one_longer() -> None:
-    e = Engine(Settings(BURST, sentences=Sentences((600, 3600), 30 * 86400, 0)), past=lambda _source: Past(1, 0.0))
-    (ban,) = attack(e, A)
-    assert isinstance(ban, Ban)
-    assert ban.seconds == 3600
+def test_after_the_ban_it_begins_anew_and_the_next_is_longer() -> None:
+    script = Script(past={A: Past(1, BEGIN + 600)})
+    only_ban(script.guess(5))
+    script = Script(past={A: Past(1, BEGIN)})
+    assert only_ban(script.guess(5)).seconds == 3600.0
+    assert script.guess(20, at=3599.0) == [], "it is banned"
+    assert script.guess(4, at=3600.0) == []
+    assert only_ban(script.guess(1, at=3600.0)).source == source(A)
 
 
-@pytest.mark.parametrize(("who", "trust"), [("spared", Trust.JOURNAL), ("floor", Trust.JOURNAL), ("known", Trust.FILE)])
-def test_who_belongs_here_is_spared_and_that_is_said_once(who: str, trust: Trust) -> None:
-    source = parse_address(A)
-    e = engine(spared=PrefixSet([source] if who == "spared" else []))
-    e.know({source: 9e9} if who == "known" else {}, frozenset([source] if who == "floor" else []))
-    found = attack(e, A, trust, 25) + attack(e, A, trust, 25, 30)
+def test_a_64_is_one_source() -> None:
+    script = Script()
+    found = [c for n in range(5) for c in script.guess(1, f"2001:db8:7::{n + 1:x}")]
+    assert only_ban(found).source == parse_prefix("2001:db8:7::/64")
+
+
+def test_who_the_policy_spares_is_named_once_and_not_banned() -> None:
+    script = Script(replace(PLAIN, spared=PrefixSet([parse_prefix("203.0.113.0/24")])))
+    found = script.guess(5)
     assert [type(c) for c in found] == [Spared]
+    assert script.guess(50, at=1.0) == [], "not again and again"
+    assert [type(c) for c in script.guess(5, at=SAID_AGAIN + 1.0)] == [Spared], "but after a while"
 
 
-def test_a_known_source_is_banned_after_its_patience_where_the_line_cannot_be_forged() -> None:
-    e = engine()
-    e.know({parse_address(A): 9e9}, frozenset())
-    assert attack(e, A, Trust.JOURNAL, 24) == []
-    assert [type(c) for c in attack(e, A, Trust.JOURNAL, 1, 24)] == [Ban]
+def test_a_whole_source_is_spared_for_one_address_in_it() -> None:
+    script = Script(replace(PLAIN, spared=PrefixSet([parse_prefix("2001:db8:7::5")])))
+    assert [type(c) for c in script.guess(5, "2001:db8:7::9")] == [Spared]
 
 
-def test_a_login_in_the_journal_makes_known_and_one_in_a_file_is_only_checked() -> None:
-    assert [type(c) for c in reads(engine(), ACCEPTED, A, "0s")] == [LoggedIn, Know]
-    assert [type(c) for c in reads(engine(), ACCEPTED, A, "0s", Trust.FILE)] == [Check]
+def test_the_floor_is_never_banned_by_any_source_of_lines() -> None:
+    for trust in Trust:
+        script = Script(trust=trust)
+        script.engine.know({}, frozenset({source(A)}))
+        (found,) = script.guess(5)
+        assert isinstance(found, Spared)
+        assert "administrator" in found.why
 
 
-def test_a_line_in_a_file_that_tells_of_a_login_forgives_nothing() -> None:
-    e = engine()
-    attack(e, A, Trust.FILE, 4)
-    reads(e, "Accepted password for root from {} port 5 ssh2", A, "5s", Trust.FILE)
-    assert len(attack(e, A, Trust.FILE, 1, 6)) == 1
+def test_a_known_source_has_patience_and_is_banned_in_the_end_where_nobody_can_forge_it() -> None:
+    script = Script()
+    script.engine.know({source(A): BEGIN + 1000}, frozenset())
+    assert script.guess(24) == []
+    assert only_ban(script.guess(1)).finding.count == 25
+    script = Script()
+    script.engine.know({source(A): BEGIN + 1000}, frozenset())
+    assert only_ban(script.guess(5, at=1001.0)).finding.count == 5, "it is known no more"
 
 
-def test_observed_it_is_only_said() -> None:
-    (ban,) = attack(engine(observe=True), A)
-    assert isinstance(ban, Ban)
-    assert ban.observed
+def test_a_file_never_bans_a_known_source() -> None:
+    """Anybody on this host can write its lines."""
+    script = Script(trust=Trust.FILE)
+    script.engine.know({source(A): BEGIN + 1000}, frozenset())
+    (found,) = script.guess(25)
+    assert isinstance(found, Spared)
+    assert "forged" in found.why
+    assert only_ban(script.guess(5, B)).source == source(B), "strangers it does"
+
+
+def test_a_login_in_the_journal_makes_known_and_forgives() -> None:
+    script = Script()
+    script.guess(3)
+    assert script.say(IN.format(A), 1.0) == [LoggedIn("anna", parse_address(A), 40000, BEGIN + 1), Know(source(A), 30 * 86400.0)]
+    assert script.guess(20, at=2.0) == [], "patience"
+
+
+def test_a_login_in_a_file_is_only_a_reason_to_look() -> None:
+    script = Script(trust=Trust.FILE)
+    script.guess(4)
+    assert script.say(IN.format(A), 1.0) == [Check("anna", parse_address(A), 40000, BEGIN + 1)]
+    only_ban(script.guess(1, at=2.0))
+    script = Script(trust=Trust.FILE)
+    script.guess(4)
+    script.engine.logged_in("root", parse_address(A), 40000, moment(1))
+    assert script.guess(1, at=2.0) == [], "once the session was seen"
+
+
+def test_where_nobody_is_known_a_login_makes_nobody_known() -> None:
+    script = Script(replace(PLAIN, known_for=None))
+    assert [type(c) for c in script.say(IN.format(A), 0.0)] == [LoggedIn]
+    only_ban(script.guess(5))
+
+
+def test_observe_says_so_and_decides_the_same() -> None:
+    script = Script(replace(PLAIN, observe=True))
+    assert only_ban(script.guess(5)).observed
+    assert script.guess(20, at=1.0) == [], "once for each ban that it would be"
 
 
 def test_who_is_banned_already_is_not_banned_again() -> None:
-    e = Engine(Settings(BURST), until=lambda source: 1e9 if source == parse_address(A) else 0.0)
-    assert attack(e, A) == []
-    assert len(attack(e, B)) == 1
+    script = Script(until={A: BEGIN + 100})
+    assert script.guess(20) == []
+    only_ban(script.guess(5, at=100.0))
 
 
-def test_an_unban_is_seen_when_it_is_told_to_look_again() -> None:
-    banned: set[Prefix] = set()
-    e = Engine(Settings(BURST), until=lambda source: 1e9 if source in banned else 0.0)
-    attack(e, A)
-    e.look_again()
-    assert len(attack(e, A, begin=20)) == 1
+def test_an_unban_begins_anew() -> None:
+    script = Script()
+    script.guess(5)
+    script.engine.look_again()
+    assert script.guess(4) == []
+    only_ban(script.guess(1))
 
 
-def test_a_whole_64_is_one_source_and_nat64_is_not() -> None:
-    e = engine()
-    found = [c for n in range(5) for c in reads(e, FAILED, f"2001:db8:7::{n + 1:x}", f"{n}s") if isinstance(c, Ban)]
-    assert [str(b.source) for b in found] == ["2001:db8:7::/64"]
-    assert [c for n in range(9) for c in reads(e, FAILED, f"64:ff9b::{n + 1:x}", f"{n}s") if isinstance(c, Ban)] == []
+def test_what_was_logged_before_is_judged_at_its_own_time() -> None:
+    """Five within ten minutes an hour ago: a ban of then. Its end is the driver's to see."""
+    script = Script()
+    ban = only_ban([c for n in range(5) for c in script.guess(1, at=-3600.0 + n)])
+    assert ban.at.wall == BEGIN - 3596
+    script = Script()
+    assert [c for n in range(5) for c in script.guess(1, at=-3600.0 * n)] == [], "an hour between each"
 
 
-def test_another_policy_keeps_the_windows() -> None:
-    e = engine()
-    attack(e, A, count=4)
-    e.change(Settings({"burst": Threshold(5, 600)}, spared=PrefixSet([parse_prefix("192.0.2.0/24")])))
-    assert len(attack(e, A, count=1, begin=4)) == 1
+def test_a_wall_clock_that_jumps_changes_no_window() -> None:
+    script = Script()
+    found: list[Command] = []
+    for n in range(5):
+        line = event(WRONG.format(A), "0s", 1000 + n)._replace(at=BEGIN + n * 100_000)
+        found += script.engine.read("log", Trust.JOURNAL, line, Instant(BEGIN + n * 100_000, 5000.0 + n))
+    assert [type(c) for c in found if not isinstance(c, Remember)] == [Ban]
 
 
-def test_what_a_restart_finds_again_counts_no_guess_twice() -> None:
-    before, after = engine(), engine()
-    pam = event(f"pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={A}  user=root", "0s", 77)
-    said = event(FAILED.format(A), "2s", 77)
-    assert len(before.read("one", Trust.FILE, pam, Instant(0, 0))) == 1
-    after.resume("one", before.unfinished("one"))
-    assert after.read("one", Trust.FILE, said, Instant(2, 2)) == []
+def test_replayed_guesses_decide_nothing_and_count() -> None:
+    script = Script()
+    for n in range(4):
+        script.engine.replay(Guess(BEGIN - 60 + n, source(A), parse_address(A), "failed", "root", "password", "x", 1), moment(0))
+    only_ban(script.guess(1))
+    script = Script()
+    for n in range(7):
+        script.engine.replay(Guess(BEGIN - 60 + n, source(A), parse_address(A), "failed", "root", "password", "x", 1), moment(0))
+    assert script.guess(2) == [], "five of them were a ban of then, which is over or in the store"
+
+
+def test_a_change_of_policy_keeps_windows_and_bans() -> None:
+    script = Script()
+    script.guess(3)
+    script.engine.change(replace(PLAIN, thresholds={"burst": Threshold(4, 600.0)}))
+    assert only_ban(script.guess(1)).finding.count == 4
+    assert script.guess(9, at=1.0) == []
+    script.engine.change(replace(PLAIN, counting=Counting(24, 64)))
+    assert only_ban(script.guess(5, B)).source == parse_prefix("198.51.100.0/24")
+
+
+def test_ticks_forget_what_is_over() -> None:
+    script = Script()
+    script.guess(5)
+    script.guess(3, B)
+    script.engine.know({source(B): BEGIN + 100}, frozenset())
+    assert script.engine.figures()["banned"] == 1
+    script.engine.tick(moment(5000.0))
+    figures = script.engine.figures()
+    assert (figures["banned"], figures["known"], figures["sources"]) == (0, 0, 0)
+
+
+def test_sources_of_lines_do_not_share_process_numbers() -> None:
+    engine = Engine(PLAIN)
+    line = event(WRONG.format(A), "0s", 7)
+    other = event(WRONG.format(B), "0s", 7)
+    assert engine.read("one", Trust.FILE, line, moment(0))
+    assert engine.read("two", Trust.FILE, other, moment(0))
+    assert engine.figures()["mismatched"] == 0
+
+
+def test_what_is_said_of_the_spared_is_bounded() -> None:
+    script = Script(replace(PLAIN, thresholds={"burst": Threshold(1, 600.0)}, spared=PrefixSet([parse_prefix("10.0.0.0/8")])))
+    for n in range(MOST_SPARED + 500):
+        script.guess(1, f"10.0.{n // 250}.{n % 250}")
+    assert len(script.engine._spared) <= MOST_SPARED
+
+
+@pytest.mark.parametrize("trust", list(Trust))
+def test_lines_that_blame_nobody_do_nothing(trust: Trust) -> None:
+    script = Script(trust=trust)
+    for message in (f"Connection closed by {A} port 5", f"Received disconnect from {A} port 5:11: x", "error: beginning MaxStartups throttling",
+                    "Failed password for root from host.example.net port 5 ssh2", f"drop connection #9 from [{A}]:5 on [{B}]:22 Maxstartups"):  # fmt: skip
+        for _ in range(50):
+            assert script.say(message, 0.0) == []

@@ -176,9 +176,11 @@ class Detectors:
 
 
 def _within(times: array[float], count: int, window: float, now: float) -> bool:
-    """True if the last `count` lie within `window`. A moment that seems to lie in the future counts as now."""
+    """True if the last `count` lie within `window`. Another source of lines may be hours behind: what it tells is as far from the
+    newer moments as they are from it.
+    """
     at = len(times) - 2 * count
-    return at >= 0 and now - min(times[at], now) <= window
+    return at >= 0 and abs(now - times[at]) <= window
 
 
 def _drop(into: OrderedDict[int, array[float]], horizon: float) -> None:
