@@ -410,6 +410,7 @@ class Daemon:
             with locked(self.parts.paths.lock, wait):
                 self._bans().add(p.bans, p.guesses, p.offenders, list(p.places.items()), time.time())
         except Busy:
+            del p.guesses[: max(0, len(p.guesses) - MOST_PENDING * 4)]  # a command may hold the lock for minutes
             self._flush_at = asyncio.get_running_loop().call_later(0.1, self.flush)
             return
         except (StateError, KernelError) as error:
