@@ -11,7 +11,7 @@ from quietgate.net import LINK_LOCAL6, AddressError, Prefix, parse_address
 LONGEST = 1024  # characters of a message that are looked at; sshd writes at most that many (log.c MSGBUFSIZ)
 SURE = 900  # characters within which nothing was cut off: syslogd cuts at 1024 with its own header (RFC 3164 4.1)
 MOST_TIMES = 1000  # of "message repeated N times"
-KEPT_ADDRESSES = 65536
+KEPT_ADDRESSES = 16_384  # 3 MB at most; an attack by more sources than that gains nothing from it
 LONGEST_ADDRESS = 63
 
 

@@ -70,16 +70,16 @@ def element(key: bytes, timeout_ms: int | None = None, *, end: bool = False) -> 
 
 
 def pack(items: Iterable[Item]) -> list[bytes]:
-    """One element for each item. Elements differ in their key alone: what stands around it is made once for each timeout."""
-    around: dict[tuple[int, int | None], tuple[bytes, bytes]] = {}
+    """One element for each item. Elements differ in their key and timeout alone: what stands around them is made once for each shape."""
+    around: dict[tuple[int, bool], tuple[bytes, bytes]] = {}
     packed = []
     for key, timeout in items:
-        shape = (len(key), timeout)
+        shape = (len(key), timeout is None)
         if shape not in around:
-            one = element(bytes(len(key)), timeout)
-            around[shape] = one[:KEY_AT], one[KEY_AT + len(key) :]
+            one = element(bytes(len(key)), None if timeout is None else 0)
+            around[shape] = one[:KEY_AT], one[KEY_AT + len(key) : len(one) if timeout is None else -8]
         head, tail = around[shape]
-        packed.append(head + key + tail)
+        packed.append(head + key + tail if timeout is None else head + key + tail + timeout.to_bytes(8, "big"))
     return packed
 
 
