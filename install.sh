@@ -111,6 +111,12 @@ install_all() {
 }
 
 uninstall() {
+    # First whatever could change the firewall meanwhile, or put it back.
+    if has_systemd; then
+        systemctl stop quietgate-guard.service quietgate-refresh.timer quietgate-refresh.path quietgate-refresh.service 2>/dev/null || true
+    elif [ -x /etc/init.d/quietgate-guard ]; then
+        /etc/init.d/quietgate-guard stop || true
+    fi
     if [ -x "$command" ]; then "$command" down || fail "the firewall could not be taken down; nothing was removed"; fi
     if has_systemd; then
         # shellcheck disable=SC2086
@@ -120,7 +126,6 @@ uninstall() {
     rm -rf /run/systemd/system/quietgate-refresh.timer.d
     if has_systemd; then systemctl daemon-reload; fi
     if [ -e /etc/init.d/quietgate ]; then
-        [ ! -x /etc/init.d/quietgate-guard ] || /etc/init.d/quietgate-guard stop || true
         rm -f /etc/init.d/quietgate /etc/init.d/quietgate-guard
         if command -v update-rc.d >/dev/null 2>&1; then
             update-rc.d quietgate remove >/dev/null

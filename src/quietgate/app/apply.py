@@ -33,6 +33,7 @@ from quietgate.host.store import Store
 from quietgate.net import BITS, Counting
 from quietgate.policy.load import File, load
 
+WAIT = 10.0  # seconds for the lock: the guard or a refresh may hold it for a moment
 BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it has not read one
 
 
@@ -60,7 +61,7 @@ def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False
     out (unless `force`), Busy while another trial runs.
     """
     parts.nft.version()
-    with locked(parts.paths.lock):
+    with locked(parts.paths.lock, WAIT):
         prepared = prepare(parts.paths)
         report = _rehearsed(parts, prepared)
         refused = refusal(report) if report is not None else None
@@ -150,7 +151,7 @@ class Booted:
 def boot(parts: Parts) -> Booted:
     """Load what was confirmed, never a trial; without names to resolve or an sshd to ask. Raises QuietgateError."""
     parts.nft.version()
-    with locked(parts.paths.lock, 10):
+    with locked(parts.paths.lock, WAIT):
         with parts.store():
             pass  # another machine's state is dropped
         parts.generations.discard()
@@ -215,7 +216,7 @@ def refresh(parts: Parts) -> Refreshed:
     state sets changes, and they only gain.
     """
     parts.nft.version()
-    with locked(parts.paths.lock, 10):
+    with locked(parts.paths.lock, WAIT):
         if parts.paths.held_down.exists():
             return Refreshed(None, changed=False, skipped="it was taken down by hand")
         inside = look(parts.nft)
@@ -261,7 +262,7 @@ def tidy(parts: Parts, inside: Inside) -> bool:
 def down(parts: Parts) -> bool:
     """Take our table out of the kernel and nothing else. Bans stay in the store. False if it was out already."""
     parts.nft.version()
-    with locked(parts.paths.lock):
+    with locked(parts.paths.lock, WAIT):
         there = parts.nft.down()
         parts.generations.discard()
         try:

@@ -53,6 +53,7 @@ WATCH = 0.7  # seconds between two looks at the ruleset's generation: together w
 MOST_LOOKS, WATCH_LESS = 30, 5.0  # after so many in a minute it is looked at less often
 SETTLED = 0.2  # seconds for whoever is at our table to finish: one of ours then has everything on disk
 FIGHT, MOST_MENDED = 600.0, 3  # so often in so many seconds is our table put back
+MOST_CHECKS = 64  # logins that are being verified
 LIVE_LATE = 60.0  # a live line's stamp that is off by more is taken as of now: a clock or a zone is wrong
 
 
@@ -88,6 +89,7 @@ class Daemon:
         self.bans_made = 0
         self.troubles: dict[str, str] = {}  # by what is in trouble
         self._tasks: set[asyncio.Task[None]] = set()
+        self._checks: set[core.Check] = set()
         self._stop = asyncio.Event()
         self._flush_at: asyncio.TimerHandle | None = None
         self._mended: list[float] = []
@@ -122,7 +124,13 @@ class Daemon:
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.troubles["task"] = f"{type(task.exception()).__name__}: {task.exception()}"
+            print(self.troubles["task"], file=sys.stderr, flush=True)
 
     def _restore(self) -> None:
         """Bans into the kernel again where it has lost them, who is known, and the windows of before: what must be there before
@@ -285,7 +293,7 @@ class Daemon:
             kept = self.names.kept(a.user)
             if a.outcome is not Outcome.SUCCEEDED:
                 self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, kept, a.method,
-                                                  self.names.line(a.evidence, a.user), a.times))  # fmt: skip
+                                                  self.names.line(a.evidence), a.times))  # fmt: skip
             if self.control.heard:  # there is one for every guess: a burst has hundreds of thousands
                 self._publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
                               user=kept, method=a.method, at=a.at, times=a.times)  # fmt: skip
@@ -294,7 +302,9 @@ class Daemon:
         elif isinstance(command, core.LoggedIn):
             self._logged_in(command)
         elif isinstance(command, core.Check):
-            self._spawn(self._check(command))
+            if command not in self._checks and len(self._checks) < MOST_CHECKS:  # anybody can write such lines, as many as he likes
+                self._checks.add(command)
+                self._spawn(self._check(command))
         elif isinstance(command, core.Spared):
             print(f"not banned: {command.source}: {command.why} ({_because(command.finding)})", file=sys.stderr, flush=True)
             self._publish("spared", source=str(command.source), why=command.why, detector=command.finding.detector)
@@ -350,16 +360,22 @@ class Daemon:
             self._look(Instant(time.time(), time.monotonic()))
 
     async def _check(self, command: core.Check) -> None:
-        """A line in a file tells of a login: only a session that is there counts."""
-        for pause in CHECKS:
-            await asyncio.sleep(pause)
-            for session in live(frozenset(self.prepared.ports.ports)):
-                if session.flow.peer == command.address and (not command.port or session.flow.peer_port == command.port):
-                    for following in self.engine.logged_in(
-                        command.user, command.address, command.port, Instant(time.time(), time.monotonic())
-                    ):
-                        self._do(following)
-                    return
+        """A line in a file tells of a login: only a session counts that is there, and that user's: who is logged in himself
+        could otherwise write that an administrator is.
+        """
+        try:
+            for pause in CHECKS:
+                await asyncio.sleep(pause)
+                uid = user_number(command.user)
+                for session in live(frozenset(self.prepared.ports.ports)):
+                    if (session.uid, session.flow.peer, session.flow.peer_port) == (uid, command.address, command.port):
+                        for following in self.engine.logged_in(
+                            command.user, command.address, command.port, Instant(time.time(), time.monotonic())
+                        ):
+                            self._do(following)
+                        return
+        finally:
+            self._checks.discard(command)
 
     # -- bans
 

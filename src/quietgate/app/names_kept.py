@@ -8,6 +8,9 @@ import pwd
 from functools import lru_cache
 from pathlib import Path
 
+from quietgate.guard.methods import name_at
+from quietgate.guard.sshd import understand
+
 
 class Names:
     """`mode`: "known" (users that exist here), "all" or "none". Others become a keyed hash, the same for the same name."""
@@ -23,10 +26,22 @@ class Names:
             return user
         return "#" + hashlib.blake2b(user.encode("utf-8", "replace"), key=self._key, digest_size=6).hexdigest()
 
-    def line(self, message: str, user: str) -> str:
-        """The line with the name as it may be stored in its place."""
-        kept = self.kept(user)
-        return message if kept == user or not user else message.replace(user, kept)
+    def line(self, message: str) -> str:
+        """A message of sshd's with the name as it may be stored in its place.
+
+        Only where the name itself stands: "a" is also in "password", and putting the hash there as well would tell the name.
+        """
+        said = understand(message)
+        user = said.user if said is not None else None
+        if not user or self.kept(user) == user:
+            return message
+        place = name_at(message, user)
+        if place is None:
+            return f"({said.kind.value} by {self.kept(user)})" if said is not None else ""
+        tail = message[place[1] :]
+        # "Change of username ...: (name,service) -> (another name,service)" says it again.
+        head, again, _ = tail.partition(": Change of username or service not allowed")
+        return message[: place[0]] + self.kept(user) + head + again
 
 
 @lru_cache(4096)
@@ -46,7 +61,7 @@ def _key(file: Path) -> bytes:
     except OSError:
         pass
     made = os.urandom(32)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(descriptor, made)
     finally:

@@ -19,7 +19,7 @@ from quietgate.guard.record import Event, Stamps, Trust, read
 from quietgate.guard.sshd import understand
 from quietgate.host import inotify, journal
 from quietgate.host.files import machine_id
-from quietgate.host.logfile import LogFile, Place
+from quietgate.host.logfile import Lines, LogFile, Place
 from quietgate.host.paths import Paths
 
 BACK = 86400.0  # seconds of log that a first start reads: the longest window of a detector
@@ -70,7 +70,7 @@ class Source:
         while True:
             try:
                 await self._follow(self.place or place, take)
-            except (OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it was: a guard that is blind without saying so is the worst
                 self.health.trouble = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(AGAIN)
             else:
@@ -146,14 +146,11 @@ class JournalSource(Source):
         assert child.stdout is not None
         begun = time.time()
         try:
-            rest = b""
+            lines = Lines()
             while chunk := await child.stdout.read(1 << 17):
                 self.health.trouble = ""
-                data = rest + chunk
-                end = data.rfind(b"\n") + 1
-                rest = data[end:]
                 events, cursor = [], None
-                for line in data[:end].splitlines():
+                for line in lines.take(chunk).split(b"\n")[:-1]:
                     entry = journal.entry(line)
                     said = understand(entry.message) if entry is not None else None
                     if entry is not None and said is not None:
@@ -177,13 +174,10 @@ class InputSource(Source):
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         stamps = Stamps(time.time())
-        rest = b""
+        lines = Lines()
         while chunk := await reader.read(1 << 16):
-            data = rest + chunk
-            end = data.rfind(b"\n") + 1
-            rest = data[end:] if len(data) - end <= 1 << 16 else b""
             stamps.now = time.time()
-            await self._give(take, list(read(data[:end].decode("utf-8", "replace"), stamps)), "", live=False)
+            await self._give(take, list(read(lines.take(chunk).decode("utf-8", "replace"), stamps)), "", live=False)
         self.health.trouble = "its end was reached"
 
 

@@ -1,7 +1,9 @@
 """The systemd journal, through `journalctl -o json` as a child: python-systemd is source only, cysystemd needs a new glibc.
 
 Only fields that journald itself writes are trusted (systemd.journal-fields(7), those with a leading underscore): any
-user can log a line that says "sshd", but not one whose _COMM is sshd and whose _UID is 0.
+user can log a line that says "sshd", but not one whose _COMM is sshd and whose _UID is 0. What sshd printed (`sshd -D -e`)
+instead of logging does not count: there it leaves line ends as they are (log.c LOG_STDERR_VIS), so that a user name with one
+makes an entry of its own, which says whatever a stranger likes.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def accepted_since(since: float, directory: Path | None = None, timeout: float =
     program = journalctl()
     if program is None:
         return
-    words = [program, "-o", "json", "--no-pager", "-q", f"--since=@{int(since)}", "--output-fields=MESSAGE,_UID,_COMM,_PID"]
+    words = [program, "-o", "json", "--no-pager", "-q", f"--since=@{int(since)}", "--output-fields=MESSAGE,_UID,_COMM,_PID,_TRANSPORT"]
     words += ["--grep=^Accepted ", "--case-sensitive=yes"] + ([f"--directory={directory}"] if directory is not None else [])
     words += [f"_COMM={name}" for name in NAMES]
     try:
@@ -59,6 +61,8 @@ def entry(line: bytes) -> Entry | None:
         message = raw["MESSAGE"]
         if raw.get("_UID") != "0" or raw.get("_COMM") not in NAMES:
             return None
+        if raw.get("_TRANSPORT") == "stdout":
+            return None
         if isinstance(message, list):  # not UTF-8: journalctl writes the bytes as numbers
             message = bytes(message).decode("utf-8", "replace")
         return Entry(int(raw["__REALTIME_TIMESTAMP"]) / 1e6, str(message)[:LONGEST], int(raw.get("_PID", 0)))
@@ -77,7 +81,18 @@ def follow_words(cursor: str | None, since: float, directory: Path | None = None
     if program is None:
         return None
     start = [f"--after-cursor={cursor}"] if cursor else [f"--since=@{int(since)}"]
-    words = [program, "-o", "json", "--no-pager", "-q", "-f", "-m", "--no-tail", *start, "--output-fields=MESSAGE,_UID,_COMM,_PID"]
+    words = [
+        program,
+        "-o",
+        "json",
+        "--no-pager",
+        "-q",
+        "-f",
+        "-m",
+        "--no-tail",
+        *start,
+        "--output-fields=MESSAGE,_UID,_COMM,_PID,_TRANSPORT",
+    ]
     words += [f"--directory={directory}"] if directory is not None else []
     words += [f"_MACHINE_ID={machine}"] if machine else []
     return words + [f"_COMM={name}" for name in NAMES]

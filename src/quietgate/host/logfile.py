@@ -114,31 +114,21 @@ class LogFile:
         self._file: BinaryIO | None = None
         self._place = Place(0, 0, 0)
         self._live = False
-        self._there: set[int] = set()  # inodes of what had been rotated when the file was begun
         self._before: list[tuple[Path, int]] = []
-        self._older: Callable[[], list[tuple[Path, int]]] | None = None  # asked at the first reading: a rotation may come before it
+        self._back = back
+        self._last = place  # after the last line that was handed out, of whichever file
+        self._begun = False
         if place is None and back is None:
+            self._begun = True
             self._open(path)
             if self._file is not None:
                 self._seek(os.fstat(self._file.fileno()).st_size)
-        elif place is not None and self._matches(path, place):
-            self._open(path, place.offset)
-        elif place is not None:
-            self._older = lambda: self._since(place)
-        else:
-            self._older = lambda: self._recent(back or 0.0)
-
-    def _begin(self, older: list[tuple[Path, int]]) -> None:
-        """Older files first, of which the youngest may still be written to."""
-        self._before = older
-        if older and older[-1][0].suffix not in _PACKED:
-            self._open(*self._before.pop())
 
     def read(self) -> Iterator[Block]:
         """Every block of whole lines there is now. Raises OSError when the file cannot be read (missing is no error)."""
-        if self._older is not None:
-            older, self._older = self._older, None
-            self._begin(older())
+        if not self._begun:
+            self._begin()
+            self._begun = True
         while self._before:
             path, offset = self._before.pop(0)
             yield from self._old(path, offset)
@@ -154,6 +144,15 @@ class LogFile:
             self.close()
             self._open(self.path)
         self._live = True
+
+    def _begin(self) -> None:
+        if self._last is not None and self._matches(self.path, self._last):
+            self._open(self.path, self._last.offset)
+            return
+        self._before = self._unread()
+        # The youngest may still be written to.
+        if self._before and self._before[-1][0].suffix not in _PACKED:
+            self._open(*self._before.pop())
 
     def close(self) -> None:
         """Let it go."""
@@ -174,16 +173,14 @@ class LogFile:
                 yield from self._copied()
                 self._lines.cut()
                 self._seek(0)
-            elif (copy := self._copied_unread()) is not None:
-                yield from self._old(copy, 0)
-                self._seek(0)
-                continue
+            if not self._place.offset and not self._lines.behind:
+                yield from self._missed()
             chunk = self._file.read(BLOCK)
             if not chunk:
                 return
             whole = self._lines.take(chunk)
             if whole:
-                self._place = self._fingerprinted(self._file.tell() - self._lines.behind)
+                self._place = self._last = self._fingerprinted(self._file.tell() - self._lines.behind)
                 yield Block(whole.decode("utf-8", "replace"), self._place, self._live)
 
     def _fingerprinted(self, offset: int) -> Place:
@@ -214,15 +211,6 @@ class LogFile:
         self._file.seek(offset)
         self._place = Place(self._place.device, self._place.inode, offset)
         self._place = self._fingerprinted(offset)
-        self._there = {_inode(p) for p in self._predecessors()} if offset == 0 else set()
-
-    def _copied_unread(self) -> Path | None:
-        """The copy of our file, where it was copied and truncated before any of it was read; None where it was not."""
-        if self._place.offset or _inode(self.path) != self._place.inode:
-            return None
-        youngest = next(iter(self._predecessors()), None)
-        new = youngest is not None and youngest.suffix not in _PACKED and _inode(youngest) not in self._there
-        return youngest if new else None
 
     def _truncated(self) -> bool:
         assert self._file is not None
@@ -231,6 +219,13 @@ class LogFile:
             return True
         place = self._place
         return bool(place.head) and _digest(os.pread(self._file.fileno(), place.head, 0)) != place.print
+
+    def _missed(self) -> Iterator[Block]:
+        """Before the first line of a file: what was rotated away while it was empty to us."""
+        for path, offset in self._unread():
+            if _inode(path) == self._place.inode:
+                return
+            yield from self._old(path, offset)
 
     def _copied(self) -> Iterator[Block]:
         """What the copies of it hold beyond our place."""
@@ -266,6 +261,12 @@ class LogFile:
         numbered = [found[k] for k in sorted(found) if not k[0]]
         dated = [found[k] for k in sorted(found, reverse=True) if k[0]]
         return [self.path.with_name(name) for name in [*numbered, *dated][:MOST_PREDECESSORS]]
+
+    def _unread(self) -> list[tuple[Path, int]]:
+        """Older files with lines that were not handed out yet."""
+        if self._last is not None:
+            return self._since(self._last)
+        return self._recent(self._back) if self._back is not None else []
 
     def _since(self, place: Place) -> list[tuple[Path, int]]:
         """From where we stopped, the oldest first; nothing where that file is gone."""
@@ -316,8 +317,8 @@ class LogFile:
                     whole = lines.take(chunk)
                     if whole:
                         at = file.tell() - lines.behind
-                        place = Place(about.st_dev, about.st_ino, at, len(first[:at]), _digest(first[:at]))
-                        yield Block(whole.decode("utf-8", "replace"), place, live=False)
+                        self._last = Place(about.st_dev, about.st_ino, at, len(first[:at]), _digest(first[:at]))
+                        yield Block(whole.decode("utf-8", "replace"), self._last, live=False)
         except _BROKEN:
             pass
         lines.cut()
