@@ -148,7 +148,7 @@ class Daemon:
         self._look(now)
 
     async def _catch_up(self) -> None:
-        """The kernel's bans exactly as in the store, whatever was done to single ones; and who was banned near whom."""
+        """The bans that somebody took out of the kernel one by one; and who was banned near whom."""
         run, now = asyncio.get_running_loop().run_in_executor, Instant(time.time(), time.monotonic())
         within = number(self.prepared.policy, "bans.widen.within")
         try:

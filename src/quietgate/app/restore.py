@@ -45,12 +45,12 @@ def put_back(parts: Parts, *, only_look: bool = False) -> str:
 
 
 def refill(parts: Parts) -> None:
-    """Give the kernel's sets exactly the bans of the store. Raises QuietgateError."""
+    """Give the kernel's sets the bans of the store that are missing. Raises QuietgateError."""
     with locked(parts.paths.lock, 10):
         record = in_force(parts.generations, look(parts.nft))
         if record is not None:
             with parts.store() as store, SetWriter() as sets:
-                Bans(store, sets, Counting(*record.counting), 0).restore(time.time())
+                Bans(store, sets, Counting(*record.counting), 0).restore(time.time(), gently=True)
 
 
 def _refill(parts: Parts, record: Record, *, only_look: bool) -> str:

@@ -38,6 +38,7 @@ INTERVAL_END = 1
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 BUFFER = 256 << 20
 MESSAGE = 60_000  # bytes of elements in one message: an attribute's length has 16 bits
+A_LITTLE = 1000  # elements: a few milliseconds
 PER_BATCH = 65_536  # elements in one transaction: bounds the kernel's memory
 
 KEY_AT = 12  # of the key in an element: after the headers of LIST_ELEM, ELEM_KEY and DATA_VALUE
@@ -139,6 +140,13 @@ class SetWriter:
         for start in range(0, len(items), PER_BATCH):
             part = items[start : start + PER_BATCH]
             self._again(name, part, pack(part))
+
+    def top_up(self, name: str, items: Sequence[Item]) -> None:
+        """Add what is not there; whether the rest get the new timeout is the kernel's affair. In small transactions: while one
+        is at work, nobody else's begins. Idempotent.
+        """
+        for start in range(0, len(items), A_LITTLE):
+            self._batch(list(self._messages(NEWSETELEM, name, pack(items[start : start + A_LITTLE]))))
 
     def _again(self, name: str, part: Sequence[Item], packed: Sequence[bytes]) -> None:
         # Older kernels leave the timeout of an element alone that is there: add, delete, add makes it new.
