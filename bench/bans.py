@@ -107,11 +107,11 @@ def commands(pair: Pair) -> None:
     addresses = "\n".join(text(keys(100_000)))
     row("quietgate ban, 100,000 from stdin, whole command", timed(lambda: pair.quietgate("ban", stdin=addresses)))
     pair.quietgate("down")
-    row("quietgate up, restores 100,000", timed(lambda: pair.quietgate("up")))
+    row("quietgate up, restores 100,000", timed(lambda: pair.quietgate("up", "--now")))
     rules = "".join(f'[[firewall.rule]]\nname = "r{n}"\nports = [{n + 1000}]\nfrom = ["198.19.{n % 250}.0/24"]\n' for n in range(1000))
     pair.policy(rules)
     row("quietgate check, 1,000 rules", min(timed(lambda: pair.quietgate("check")) for _ in range(3)))
-    row("quietgate up, 1,000 rules", timed(lambda: pair.quietgate("up")))
+    row("quietgate up, 1,000 rules", timed(lambda: pair.quietgate("up", "--now")))
     pair.policy("")
     for words in (["--version"], ["--root", str(pair.root), "check"]):
         best = min(timed(lambda words=words: subprocess.run([str(QUIETGATE), *words], capture_output=True, check=True)) for _ in range(7))  # type: ignore[misc]
