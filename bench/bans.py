@@ -7,9 +7,11 @@ Everything happens in a network namespace of its own. Prints one row per way; ra
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 from tests.kernel.lab import QUIETGATE, Pair, make_pair, sh
 
 from quietgate.firewall.names import TABLE
-from quietgate.host.netlink import Item, SetWriter
+from quietgate.host.netlink import NETLINK_NETFILTER, Item, SetWriter
 
 SET = "ban_host4_32"
 
@@ -72,15 +74,44 @@ def loads(pair: Pair, writer: SetWriter) -> None:
     flush(pair)
 
 
+def available() -> int:
+    """MB that the kernel could still give away."""
+    return int(next(r for r in Path("/proc/meminfo").read_text().splitlines() if r.startswith("MemAvailable")).split()[1]) >> 10
+
+
+def listened(writer: SetWriter) -> None:
+    """What it costs others when somebody listens to nf_tables' events, as `nft monitor` does."""
+    items = keys(300_000)
+    for what in ("nobody listens", "somebody listens"):
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as listener:
+            listener.bind((0, 0x40 if what.startswith("somebody") else 0))
+            writer.replace(SET, [])
+            time.sleep(2)  # what was removed is freed later
+            low, over = [available()], threading.Event()
+
+            def watch(low: list[int] = low, over: threading.Event = over) -> None:
+                while not over.wait(0.005):
+                    low.append(available())
+
+            thread = threading.Thread(target=watch)
+            thread.start()
+            spent = timed(lambda: writer.replace(SET, items))
+            over.set()
+            thread.join()
+            row(f"{len(items):,} bans restored while {what}", spent)
+            print(f"  {'kernel memory at most':50} {low[0] - min(low):12} MB", flush=True)
+    writer.replace(SET, [])
+
+
 def commands(pair: Pair) -> None:
     addresses = "\n".join(text(keys(100_000)))
     row("quietgate ban, 100,000 from stdin, whole command", timed(lambda: pair.quietgate("ban", stdin=addresses)))
     pair.quietgate("down")
-    row("quietgate up, restores 100,000", timed(lambda: pair.quietgate("up")))
+    row("quietgate up, restores 100,000", timed(lambda: pair.quietgate("up", "--now")))
     rules = "".join(f'[[firewall.rule]]\nname = "r{n}"\nports = [{n + 1000}]\nfrom = ["198.19.{n % 250}.0/24"]\n' for n in range(1000))
     pair.policy(rules)
     row("quietgate check, 1,000 rules", min(timed(lambda: pair.quietgate("check")) for _ in range(3)))
-    row("quietgate up, 1,000 rules", timed(lambda: pair.quietgate("up")))
+    row("quietgate up, 1,000 rules", timed(lambda: pair.quietgate("up", "--now")))
     pair.policy("")
     for words in (["--version"], ["--root", str(pair.root), "check"]):
         best = min(timed(lambda words=words: subprocess.run([str(QUIETGATE), *words], capture_output=True, check=True)) for _ in range(7))  # type: ignore[misc]
@@ -93,6 +124,7 @@ def main() -> None:
         pair.up("")
         with pair.server.inside(), SetWriter() as writer:
             loads(pair, writer)
+            listened(writer)
         commands(pair)
 
 

@@ -99,9 +99,9 @@ def main() -> None:
     print(machine.about())
     with make_pair(Path(tempfile.mkdtemp())) as pair:
         with guarding(pair) as guard, pair.server.inside():
+            print(machine.quiet(), flush=True)
             monitor = Monitor()
             measured(guard.log, monitor, 20, 1_000_000, 0.02)  # warm
-            print(machine.quiet(), flush=True)
             print(f"{f'ours, {OURS} bans':34} {percentiles(measured(guard.log, monitor, OURS, 0, 0.02))}", flush=True)
             pair.quietgate("ban", "--scope", "ssh", stdin="\n".join(address(2_000_000 + n) for n in range(100_000)))
             print(f"{'  with 100,000 more in the set':34} {percentiles(measured(guard.log, monitor, 200, 10_000, 0.02))}", flush=True)

@@ -16,12 +16,15 @@ Pure integers inside: `ipaddress` objects cost ten times as much, and a ban list
 from __future__ import annotations
 
 import ipaddress
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BITS = {4: 32, 6: 128}
 MAPPED = 0xFFFF << 32
+_OCTET = r"(0|[1-9][0-9]{0,2})"  # no leading zeros: some programs read them as octal
+_IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}\Z")
 _ALL = {4: (1 << 32) - 1, 6: (1 << 128) - 1}
 
 
@@ -86,6 +89,11 @@ def parse_address(text: str) -> Prefix:
 
     Raises AddressError.
     """
+    plain = _IPV4.match(text)
+    if plain is not None:  # in half the time of `ipaddress`, and a crowd of attackers makes it count
+        a, b, c, d = map(int, plain.groups())
+        if a < 256 and b < 256 and c < 256 and d < 256:
+            return Prefix(4, a << 24 | b << 16 | c << 8 | d, 32)
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

@@ -16,23 +16,27 @@ STARTUPS = "MaxStartups 10:30:60"
 
 
 class Bots(threading.Thread):
-    """Sources that each hold as many connections to sshd as they get, and open a new one whenever one ends."""
+    """Sources that each hold as many connections to sshd as they get, and open a new one whenever one ends, though no sooner
+    than after `pause` seconds.
+    """
 
-    def __init__(self, pair: Pair, count: int = 200, each: int = 1) -> None:
+    def __init__(self, pair: Pair, count: int = 200, each: int = 1, pause: float = 1.0) -> None:
         super().__init__(daemon=True)
         self.pair, self.sources, self.each = pair, [f"198.19.{n // 250}.{n % 250 + 1}" for n in range(count)], each
+        self.pause = pause
         self.stop = threading.Event()
         self.opened = 0
 
     def run(self) -> None:
         watch = selectors.DefaultSelector()
         made: dict[str, list[float]] = {s: [] for s in self.sources}
+        begin = {s: time.monotonic() + (self.pause - 1) * n / len(made) for n, s in enumerate(made)}  # with a pause, one by one
         with self.pair.client.inside():
             while not self.stop.is_set():
                 now = time.monotonic()
                 for source, times in made.items():
                     times[:] = [t for t in times if now - t < 61]
-                    if len(times) < 5 and sum(1 for t in times if now - t < 1) < self.each:
+                    if now >= begin[source] and len(times) < 5 and sum(1 for t in times if now - t < self.pause) < self.each:
                         times.append(now)
                         watch.register(self._open(source), selectors.EVENT_READ, now)
                 for key, _ in watch.select(0.02):
@@ -63,8 +67,8 @@ class Bots(threading.Thread):
 
 
 @contextlib.contextmanager
-def attacked(pair: Pair) -> Iterator[Bots]:
-    bots = Bots(pair)
+def attacked(pair: Pair, pause: float = 1.0) -> Iterator[Bots]:
+    bots = Bots(pair, pause=pause)
     bots.start()
     try:
         wait_for(lambda: bots.opened >= 6, "the bots are in", 20)

@@ -146,8 +146,11 @@ class Bans:
         """The kernel only, for when the lock is somebody else's: `add` must follow. False if our table is not there."""
         return self._to_kernel([b for b in bans if self._hashed(b.prefix)], [], now)
 
-    def restore(self, now: float) -> int:
-        """Give the kernel's sets exactly the bans of the store. Idempotent; returns how many."""
+    def restore(self, now: float, *, gently: bool = False) -> int:
+        """Give the kernel's sets exactly the bans of the store. Idempotent; returns how many.
+
+        `gently`: only what is missing is added, a little at a time, so that other bans need not wait.
+        """
         for scope in Scope:
             for version in (4, 6):
                 items: list[Item] = []
@@ -156,7 +159,7 @@ class Bans:
                     for first, until in self._store.hashed(version, scope, length, now):
                         if len(lengths) == 1 or self._hashed(Prefix(version, int.from_bytes(first, "big"), length)):
                             items.append((first, None if until is None else max(1, int((until - now) * 1000))))
-                self._sets.replace(names.ban(version, scope, self._counting), items)
+                (self._sets.top_up if gently else self._sets.replace)(names.ban(version, scope, self._counting), items)
         self._intervals({(v, s) for v in (4, 6) for s in Scope}, now)
         return self._store.count(now)
 

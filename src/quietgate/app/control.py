@@ -70,6 +70,11 @@ class Control:
                 queue.put_nowait(b"")
         self._path.unlink(missing_ok=True)
 
+    @property
+    def heard(self) -> bool:
+        """True if somebody listens."""
+        return bool(self._listeners)
+
     def publish(self, event: dict[str, Any]) -> None:
         """Tell every listener; one that is too far behind is dropped."""
         if not self._listeners:

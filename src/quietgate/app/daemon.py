@@ -25,13 +25,14 @@ from quietgate.app.names_kept import Names
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import flag, number, of_force, settings
 from quietgate.app.prepare import Prepared
-from quietgate.app.restore import put_back
+from quietgate.app.restore import put_back, refill
 from quietgate.app.sources import Batch, Source, find
 from quietgate.clock import Instant, format_duration
 from quietgate.errors import Busy, KernelError, QuietgateError, StateError
 from quietgate.firewall import names
 from quietgate.firewall.limiter import Door, Places
 from quietgate.guard import engine as core
+from quietgate.guard import widen
 from quietgate.guard.bans import Past
 from quietgate.guard.connections import Outcome
 from quietgate.host import conntrack, sockets
@@ -106,6 +107,7 @@ class Daemon:
         follows = [loop.create_task(s.follow(self.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
         self._spawn(self._ticking())
         self._spawn(self._watch_table())
+        self._spawn(self._catch_up())
         self._spawn(self._watchdog())
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         print(f"quietgate guards: {', '.join(s.name for s in self.sources)}", file=sys.stderr, flush=True)
@@ -131,19 +133,34 @@ class Daemon:
             print(self.troubles["task"], file=sys.stderr, flush=True)
 
     def _restore(self) -> None:
-        """Bans into the kernel again (they are there still, unless it lost them), who is known, and the windows of before."""
+        """Bans into the kernel again where it has lost them, who is known, and the windows of before: what must be there before
+        the first line is read. The rest follows in `_catch_up`, since whoever attacks now should not have to wait for it.
+        """
         now = Instant(time.time(), time.monotonic())
         with contextlib.suppress(QuietgateError), locked(self.parts.paths.lock, 10):
-            self._bans().restore(now.wall)
-        for guess in self.store.recent(now.wall - 86400, self.engine.settings.most_sources):
+            if self._bans().lost(now.wall):
+                self._bans().restore(now.wall)
+        for guess in self.store.recent(now.wall - 86400, now.wall, self.engine.settings.most_sources):
             self.engine.replay(guess, now)
-        for ban in self.store.made_by("guard", now.wall - number(self.prepared.policy, "bans.widen.within")):
-            if not ban.reason.startswith("widen"):
-                self.engine.replay_ban(ban.prefix, ban.since, now)
         for source in self.sources:
             with contextlib.suppress(ValueError, TypeError):
                 self.engine.resume(source.name, json.loads(self.store.about(f"open:{source.name}") or "[]"))
         self._look(now)
+
+    async def _catch_up(self) -> None:
+        """The bans that somebody took out of the kernel one by one; and who was banned near whom."""
+        run, now = asyncio.get_running_loop().run_in_executor, Instant(time.time(), time.monotonic())
+        within = number(self.prepared.policy, "bans.widen.within")
+        try:
+            await run(None, refill, self.parts)
+            banned = await run(None, _banned_since, self.parts, now.wall - within)
+        except QuietgateError as error:
+            self._trouble("store", error.message)
+            return
+        for count, (version, first, length, since) in enumerate(banned):
+            self.engine.replay_ban(Prefix(version, int.from_bytes(first, "big"), length), since, now)
+            if count % 200 == 0:
+                await asyncio.sleep(0)
 
     def _look(self, now: Instant) -> None:
         """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first."""
@@ -273,11 +290,13 @@ class Daemon:
     def _do(self, command: core.Command) -> None:
         if isinstance(command, core.Remember):
             a = command.attempt
+            kept = self.names.kept(a.user)
             if a.outcome is not Outcome.SUCCEEDED:
-                self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, self.names.kept(a.user), a.method,
+                self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, kept, a.method,
                                                   self.names.line(a.evidence), a.times))  # fmt: skip
-            self._publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
-                          user=self.names.kept(a.user), method=a.method, at=a.at, times=a.times)  # fmt: skip
+            if self.control.heard:  # there is one for every guess: a burst has hundreds of thousands
+                self._publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
+                              user=kept, method=a.method, at=a.at, times=a.times)  # fmt: skip
         elif isinstance(command, core.Know):
             self._know(command)
         elif isinstance(command, core.LoggedIn):
@@ -462,6 +481,11 @@ class Daemon:
                 self._reload()
             return {"ok": True}
         return {"error": "unknown request", "id": "input"}
+
+
+def _banned_since(parts: Parts, since: float) -> list[tuple[int, bytes, int, float]]:
+    with parts.store() as store:
+        return store.made_by("guard", since, widen.MOST)
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:

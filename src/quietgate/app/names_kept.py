@@ -18,8 +18,9 @@ class Names:
     def __init__(self, mode: str, key_file: Path) -> None:
         self._mode = mode
         self._key = _key(key_file)
+        self.kept = lru_cache(4096)(self._kept)  # the name as it may be stored: an attack tries few names, each many times
 
-    def kept(self, user: str) -> str:
+    def _kept(self, user: str) -> str:
         """The name as it may be stored."""
         if not user or self._mode == "all" or (self._mode == "known" and _exists(user)):
             return user

@@ -1,7 +1,8 @@
 """What is done when somebody else has flushed or changed our table: put back what was confirmed.
 
 `down` is respected, and so is a trial: while one runs, the state sets alone are filled again. Whoever changed it is one of
-ours if he held the lock: then what is found is what is on disk, and nothing is done.
+ours if he held the lock: then what is found is what is on disk, and nothing is done. Flushed sets are noticed by the one
+element that should stay longest; a single element that somebody took out is not, until the guard starts again.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ def put_back(parts: Parts, *, only_look: bool = False) -> str:
                 return f"generation {newest.number} was put back, with {count} bans"
         record = in_force(parts.generations, inside)
         return _refill(parts, record, only_look=only_look) if record is not None else ""
+
+
+def refill(parts: Parts) -> None:
+    """Give the kernel's sets the bans of the store that are missing. Raises QuietgateError."""
+    with locked(parts.paths.lock, 10):
+        record = in_force(parts.generations, look(parts.nft))
+        if record is not None:
+            with parts.store() as store, SetWriter() as sets:
+                Bans(store, sets, Counting(*record.counting), 0).restore(time.time(), gently=True)
 
 
 def _refill(parts: Parts, record: Record, *, only_look: bool) -> str:

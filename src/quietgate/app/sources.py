@@ -122,7 +122,10 @@ class FileSource(Source):
                         watched = inode
                         continue  # what came between the reading and the watching
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), LOOK)
+                    # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event, and a guard
+                    # that is told to stop while sshd writes would go on for ever.
+                    async with asyncio.timeout(LOOK):
+                        await woken.wait()
                 woken.clear()
         finally:
             loop.remove_reader(watch.fd)

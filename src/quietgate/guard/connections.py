@@ -121,7 +121,8 @@ class Connections:
             return self._aside(event, said)
         known = self._open.get(event.pid)
         if known is not None:
-            if kind is _CONNECTED or event.at - known.since > FORGOTTEN_AFTER or _over(known, event):
+            odd = known.ended is not None or (said.port and said.port != known.port)  # most lines are not, and cost no call
+            if kind is _CONNECTED or event.at - known.since > FORGOTTEN_AFTER or (odd and _over(known, event)):
                 del self._open[event.pid]
                 known = None
             else:

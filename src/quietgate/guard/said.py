@@ -11,7 +11,7 @@ from quietgate.net import LINK_LOCAL6, AddressError, Prefix, parse_address
 LONGEST = 1024  # characters of a message that are looked at; PAM's modules may write more than sshd does
 CUT = 500  # sshd writes no more (log.c: syslog(pri, "%.500s")): such a message may end anywhere in somebody's text
 MOST_TIMES = 1000  # of "message repeated N times"
-KEPT_ADDRESSES = 65536
+KEPT_ADDRESSES = 16_384  # 3 MB at most; an attack by more sources than that gains nothing from it
 LONGEST_ADDRESS = 63
 
 

@@ -41,7 +41,7 @@ class Neighbourhoods:
         """A ban of one source; the prefix to ban and those who earned it, when there are enough, else None."""
         length = self.rule.v4 if source.version == 4 else self.rule.v6
         # Link-local, NAT64 and Teredo addresses are strangers to each other, whatever prefix they share.
-        if source.length <= length or any(p.covers(source) for p in SINGLY):
+        if source.length <= length or (source.version == 6 and any(p.covers(source) for p in SINGLY)):
             return None
         prefix = Prefix.of(source.version, source.value, length)
         here = self._seen.setdefault(prefix, {})
@@ -49,8 +49,9 @@ class Neighbourhoods:
         if len(self._seen) > MOST:
             self._seen.popitem(last=False)
         here[source] = now
-        for old in [s for s, at in here.items() if now - at > self.rule.within]:
-            del here[old]
+        if len(here) >= self.rule.sources:
+            for old in [s for s, at in here.items() if now - at > self.rule.within]:
+                del here[old]
         if len(here) < self.rule.sources:
             return None
         del self._seen[prefix]

@@ -38,6 +38,7 @@ INTERVAL_END = 1
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 BUFFER = 256 << 20
 MESSAGE = 60_000  # bytes of elements in one message: an attribute's length has 16 bits
+A_LITTLE = 1000  # elements: a few milliseconds
 PER_BATCH = 65_536  # elements in one transaction: bounds the kernel's memory
 
 KEY_AT = 12  # of the key in an element: after the headers of LIST_ELEM, ELEM_KEY and DATA_VALUE
@@ -70,16 +71,16 @@ def element(key: bytes, timeout_ms: int | None = None, *, end: bool = False) -> 
 
 
 def pack(items: Iterable[Item]) -> list[bytes]:
-    """One element for each item. Elements differ in their key alone: what stands around it is made once for each timeout."""
-    around: dict[tuple[int, int | None], tuple[bytes, bytes]] = {}
+    """One element for each item. Elements differ in their key and timeout alone: what stands around them is made once for each shape."""
+    around: dict[tuple[int, bool], tuple[bytes, bytes]] = {}
     packed = []
     for key, timeout in items:
-        shape = (len(key), timeout)
+        shape = (len(key), timeout is None)
         if shape not in around:
-            one = element(bytes(len(key)), timeout)
-            around[shape] = one[:KEY_AT], one[KEY_AT + len(key) :]
+            one = element(bytes(len(key)), None if timeout is None else 0)
+            around[shape] = one[:KEY_AT], one[KEY_AT + len(key) : len(one) if timeout is None else -8]
         head, tail = around[shape]
-        packed.append(head + key + tail)
+        packed.append(head + key + tail if timeout is None else head + key + tail + timeout.to_bytes(8, "big"))
     return packed
 
 
@@ -139,6 +140,13 @@ class SetWriter:
         for start in range(0, len(items), PER_BATCH):
             part = items[start : start + PER_BATCH]
             self._again(name, part, pack(part))
+
+    def top_up(self, name: str, items: Sequence[Item]) -> None:
+        """Add what is not there; whether the rest get the new timeout is the kernel's affair. In small transactions: while one
+        is at work, nobody else's begins. Idempotent.
+        """
+        for start in range(0, len(items), A_LITTLE):
+            self._batch(list(self._messages(NEWSETELEM, name, pack(items[start : start + A_LITTLE]))))
 
     def _again(self, name: str, part: Sequence[Item], packed: Sequence[bytes]) -> None:
         # Older kernels leave the timeout of an element alone that is there: add, delete, add makes it new.

@@ -119,15 +119,16 @@ class Store:
             for version, first, length, scope, since, until, reason, by in rows:
                 yield Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
 
-    def made_by(self, by: str, since: float) -> list[Ban]:
-        """Bans made by somebody after wall second `since`, the oldest first, ended or not."""
+    def made_by(self, by: str, since: float, limit: int) -> list[tuple[int, bytes, int, float]]:
+        """IP version, packed first address, length and wall second of the last `limit` bans that somebody made for cause after
+        wall second `since`, the oldest first, ended or not.
+        """
         with self._errors():
             rows = self._db.execute(
-                "SELECT version, first, length, scope, since, until, reason, author FROM bans WHERE author=? AND since > ? ORDER BY since",
-                (by, since),
+                "SELECT version, first, length, since FROM bans WHERE author=? AND since > ? AND reason NOT LIKE 'widen%' ORDER BY since DESC LIMIT ?",
+                (by, since, limit),
             ).fetchall()
-        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), at, until, reason, author)
-                for v, f, n, scope, at, until, reason, author in rows]  # fmt: skip
+        return rows[::-1]
 
     def find(self, prefix: Prefix) -> list[Ban]:
         """Bans of exactly this prefix, ended or not."""
@@ -286,26 +287,20 @@ class Store:
         return [Guess(at, source, Prefix(source.version, int.from_bytes(a, "big"), bits), outcome, user, method, line, times)
                 for at, a, outcome, user, method, line, times in rows]  # fmt: skip
 
-    def recent(self, since: float, limit: int) -> Iterator[Guess]:
-        """The last `limit` attempts after wall second `since`, the oldest first."""
+    def recent(self, since: float, now: float, limit: int) -> Iterator[Guess]:
+        """Of the last `limit` attempts after wall second `since` those of sources that are not banned now, the oldest first,
+        without their lines.
+        """
         with self._errors():
             rows = self._db.execute(
-                "SELECT * FROM (SELECT at, version, source, address, outcome, user, method, line, times FROM attempts WHERE at > ? "
-                "ORDER BY at DESC LIMIT ?) ORDER BY at", (since, limit)
-            )  # fmt: skip
-            for at, version, source, address, outcome, user, method, line, times in rows:
+                "SELECT at, version, source, address, outcome, user, method, times FROM (SELECT * FROM attempts WHERE at > ? ORDER BY at DESC LIMIT ?) "
+                "AS a WHERE NOT EXISTS (SELECT 1 FROM bans WHERE bans.version=a.version AND first=source AND (until IS NULL OR until > ?)) ORDER BY at",
+                (since, limit, now),
+            )
+            for at, version, source, address, outcome, user, method, times in rows:
                 bits = BITS[version]
-                value = int.from_bytes(source, "big")
-                yield Guess(
-                    at,
-                    Prefix(version, value, bits),
-                    Prefix(version, int.from_bytes(address, "big"), bits),
-                    outcome,
-                    user,
-                    method,
-                    line,
-                    times,
-                )
+                first, one = (Prefix(version, int.from_bytes(b, "big"), bits) for b in (source, address))
+                yield Guess(at, first, one, outcome, user, method, "", times)
 
     def forget_old(self, attempts: float, logins: float, size: int) -> int:
         """Remove attempts before one wall second and logins before another, and the oldest attempts while the file has more than
