@@ -198,8 +198,9 @@ class Sshd:
         shutil.copy(self.user_key.with_suffix(".pub"), authorized)
         Path("/run/sshd").mkdir(exist_ok=True)
         self.config = place / "config"
-        # sshd takes the first value of a keyword: a test's options come before the usual ones
-        lines = [*options, f"Port {port}", f"HostKey {key}", f"PidFile {place}/pid", f"AuthorizedKeysFile {authorized}", "StrictModes no",
+        # sshd takes the first value of a keyword: a test's options come before the usual ones. Nobody's own shell profile is run:
+        # one that waits for something would make logins fail.
+        lines = [*options, f"SetEnv HOME={readable}", f"Port {port}", f"HostKey {key}", f"PidFile {place}/pid", f"AuthorizedKeysFile {authorized}", "StrictModes no",
                  "UsePAM no", "PermitRootLogin prohibit-password", "LogLevel VERBOSE", "UseDNS no",
                  *([] if any(o.startswith("MaxStartups") for o in options) else ["MaxStartups 500:30:1000"])]  # fmt: skip
         self.config.write_text("\n".join(lines) + "\n")

@@ -169,8 +169,9 @@ class Stage:
                 _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)])
         pam = "yes" if Path("/etc/pam.d/sshd").exists() else "no"
         config = server.place / "sshd_config"
+        # The demo's logins do not run root's own shell profile, which may do anything, and slowly.
         config.write_text(
-            f"Port 22\nHostKey {key}\nPidFile none\nAuthorizedKeysFile {user}.pub\nStrictModes no\nUsePAM {pam}\nPermitRootLogin yes\n"
+            f"SetEnv HOME={server.place}\nPort 22\nHostKey {key}\nPidFile none\nAuthorizedKeysFile {user}.pub\nStrictModes no\nUsePAM {pam}\nPermitRootLogin yes\n"
             f"PasswordAuthentication yes\nKbdInteractiveAuthentication no\nLogLevel VERBOSE\nUseDNS no\nMaxStartups {STARTUPS}\nLoginGraceTime 20\n"
         )
         Path("/run/sshd").mkdir(exist_ok=True)
