@@ -188,12 +188,12 @@ class Engine:
         connections = self._connections[source] = Connections(self.settings.most_open)
         connections.restore(rows)
 
-    def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Command]:
+    def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Know | LoggedIn]:
         """A login that nobody could have forged."""
         source = self.settings.counting.source_of(address)
         attempt = Attempt(at.wall, address, Outcome.SUCCEEDED, user, False, "login", "")
         self.detectors.saw(attempt, source, at.mono)
-        found: list[Command] = [LoggedIn(user, address, port, at.wall)]
+        found: list[Know | LoggedIn] = [LoggedIn(user, address, port, at.wall)]
         if self.settings.known_for is not None:
             until = at.wall + self.settings.known_for
             self._known[source] = max(until, self._known.get(source, 0.0))
@@ -241,7 +241,7 @@ class Engine:
             return []
         if trust is Trust.FILE:
             return [Check(said.user, said.address, said.port, event.at)]
-        return self.logged_in(said.user, said.address, said.port, Instant(event.at, at.mono))
+        return [*self.logged_in(said.user, said.address, said.port, Instant(event.at, at.mono))]
 
     def _attempt(self, attempt: Attempt, trust: Trust, at: Instant) -> list[Command]:
         source = self.settings.counting.source_of(attempt.address)

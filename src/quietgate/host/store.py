@@ -19,6 +19,7 @@ from quietgate.net import BITS, Prefix
 from quietgate.values import Ban, Guess, Login, Scope
 
 VERSION = 2
+SLICE = 5000  # attempts that are forgotten in one transaction
 _SCHEMA = """
 CREATE TABLE bans (
     version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
@@ -302,21 +303,18 @@ class Store:
                 first, one = (Prefix(version, int.from_bytes(b, "big"), bits) for b in (source, address))
                 yield Guess(at, first, one, outcome, user, method, "", times)
 
-    def forget_old(self, attempts: float, logins: float, size: int) -> int:
-        """Remove attempts before one wall second and logins before another, and the oldest attempts while the file has more than
-        `size` bytes; bans stay. Returns how many attempts went for want of room.
+    def forget_old(self, attempts: float, logins: float, size: int) -> bool:
+        """Remove attempts before one wall second and logins before another, and the oldest attempts while the database has more
+        than `size` bytes; bans stay. At most `SLICE` attempts at a time: True if there are more, so that others have their turn.
         """
-        gone = 0
         with self._transaction():
-            self._db.execute("DELETE FROM attempts WHERE at < ?", (attempts,))
             self._db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
             self._db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
             pages, page, free = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
-            if (pages - free) * page > size:
-                count = self._db.execute("SELECT count(*) FROM attempts").fetchone()[0]
-                gone = count // 4 + 1
-                self._db.execute("DELETE FROM attempts WHERE rowid IN (SELECT rowid FROM attempts ORDER BY at LIMIT ?)", (gone,))
-        return gone
+            before = float("inf") if (pages - free) * page > size else attempts
+            oldest = "SELECT rowid FROM attempts WHERE at < ? ORDER BY at LIMIT ?"
+            gone = self._db.execute(f"DELETE FROM attempts WHERE rowid IN ({oldest})", (before, SLICE)).rowcount
+        return gone == SLICE
 
     def hashed(self, version: int, scope: Scope, length: int, now: float) -> Iterator[tuple[bytes, float | None]]:
         """Packed first address and end of the bans in force of one prefix length, in no order: for restoring, which a hundred

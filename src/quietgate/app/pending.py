@@ -1,0 +1,89 @@
+"""What the guard has decided and not yet written: bans, evidence, how far was read; one commit for all of it.
+
+Bans are in the kernel already. While a command holds the lock, or the disk is full, they are kept and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from quietgate.app.shared import Shared
+from quietgate.errors import Busy, KernelError, StateError
+from quietgate.guard.bans import Past
+from quietgate.host.lock import locked
+from quietgate.net import Prefix
+from quietgate.values import Ban, Guess
+
+MOST = 5000  # attempts that wait for a commit
+WAIT = 1.0  # seconds that attempts without a ban may wait for it
+AGAIN = 0.1  # seconds after which a lock that somebody holds is tried again
+
+
+@dataclass(slots=True)
+class Pending:
+    """What the next commit writes."""
+
+    shared: Shared
+    bans: list[Ban] = field(default_factory=list)
+    guesses: list[Guess] = field(default_factory=list)
+    _offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
+    _places: dict[str, str] = field(default_factory=dict)
+    _touched: set[str] = field(default_factory=set)
+    _due: asyncio.TimerHandle | None = None
+
+    def ban(self, ban: Ban, steps: int | None) -> None:
+        """A ban; with `steps` it is remembered how often this source was banned."""
+        self.bans.append(ban)
+        if steps is not None:
+            self._offenders.append((ban.prefix, steps, float("inf") if ban.until is None else ban.until))
+
+    def read(self, source: str, place: str) -> None:
+        """How far a source of lines was read: it is written with what followed from it, never before."""
+        self._places[f"place:{source}"] = place
+        self._touched.add(source)
+
+    def past(self, source: Prefix) -> Iterator[Past]:
+        """What is not in the store yet of a source's earlier bans, the latest first."""
+        return (Past(steps, ended) for prefix, steps, ended in reversed(self._offenders) if prefix == source)
+
+    def soon(self, *, now: bool) -> None:
+        """Commit `now`, or within a second."""
+        if now or len(self.guesses) >= MOST:
+            self.flush()
+        elif self._due is None:
+            self._again(WAIT)
+
+    def flush(self, wait: float = 0.0) -> None:
+        """Write it, in one commit; `wait` that many seconds for the lock. Where the lock or the disk refuses, it is kept."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if not (self.bans or self.guesses or self._places):
+            return
+        engine = self.shared.engine
+        self._places.update({f"open:{name}": json.dumps(engine.unfinished(name)) for name in self._touched})
+        try:
+            with locked(self.shared.parts.paths.lock, wait):
+                self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time())
+        except Busy:
+            self._keep(AGAIN)
+        except (StateError, KernelError) as error:
+            self.shared.trouble("store", error.message)
+            self._keep(WAIT)
+        else:
+            self.shared.trouble("store", "")
+            for written in (self.bans, self.guesses, self._offenders, self._places, self._touched):
+                written.clear()
+
+    def _keep(self, seconds: float) -> None:
+        del self.guesses[: max(0, len(self.guesses) - MOST * 4)]  # a command may hold the lock for minutes
+        self._again(seconds)
+
+    def _again(self, seconds: float) -> None:
+        with contextlib.suppress(RuntimeError):  # no loop: the guard has stopped
+            self._due = asyncio.get_running_loop().call_later(seconds, self.flush)

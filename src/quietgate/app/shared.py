@@ -1,0 +1,96 @@
+"""What the parts of the running guard work with together: the policy in force, the store, the kernel's sets, the engine, and
+the ways to say something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from quietgate.app import admins, known
+from quietgate.app.bans import Bans
+from quietgate.app.control import Control
+from quietgate.app.parts import Parts
+from quietgate.app.prepare import Prepared
+from quietgate.clock import Instant
+from quietgate.errors import KernelError, StateError
+from quietgate.guard.engine import Engine
+from quietgate.host.netlink import SetWriter
+from quietgate.host.store import Store
+from quietgate.net import Counting
+from quietgate.policy.model import Policy
+
+
+@dataclass(slots=True)
+class Shared:
+    """One per guard. `prepared` changes with a reload; the rest stays."""
+
+    parts: Parts
+    store: Store
+    sets: SetWriter
+    prepared: Prepared
+    engine: Engine
+    control: Control
+    troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.prepared.policy
+
+    @property
+    def counting(self) -> Counting:
+        """What counts as one source under it."""
+        return self.policy.ssh.counting
+
+    def bans(self) -> Bans:
+        """The writer of bans, under the policy in force."""
+        return Bans(self.store, self.sets, self.counting, self.policy.bans.max)
+
+    def look(self, now: Instant) -> None:
+        """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first."""
+        with contextlib.suppress(StateError):
+            admins.refresh(self.store, self.policy, self.prepared.ports.ports, now.wall)
+            floor = admins.sources(self.store, self.counting, now.wall)
+            sources = known.sources(self.store, self.policy.ssh, now.wall)
+            self.engine.know({s: now.wall + left for s, left in sources.items()}, frozenset(floor))
+            with contextlib.suppress(KernelError):
+                admins.fill(self.sets, self.counting, floor, gain=True)
+
+    # -- saying
+
+    def publish(self, what: str, **fields: Any) -> None:
+        """Tell whoever listens at the control socket."""
+        self.control.publish({"form": "quietgate/event", "version": 1, "event": what, "at": time.time(), **fields})
+
+    def trouble(self, what: str, said: str) -> None:
+        """Something does not work: for `status`, and once for the log. An empty `said` ends it."""
+        if not said:
+            self.troubles.pop(what, None)
+        elif self.troubles.get(what) != said:
+            self.troubles[what] = said
+            self.log("; ".join(self.troubles.values()))
+
+    @staticmethod
+    def log(said: str) -> None:
+        """A line for the service's log."""
+        print(said, file=sys.stderr, flush=True)
+
+    # -- doing beside
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run it beside the rest until the guard stops. One that dies is in trouble, not silent."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.trouble("task", f"{type(task.exception()).__name__}: {task.exception()}")
