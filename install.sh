@@ -20,6 +20,9 @@ fail() {
 
 has_systemd() { [ -d /run/systemd/system ]; }
 
+# In an image none runs yet, but one will.
+boots_systemd() { has_systemd || { [ -d /etc/systemd/system ] && [ -x /lib/systemd/systemd ]; }; }
+
 packages() {
     missing=""
     command -v nft >/dev/null 2>&1 || [ -x /usr/sbin/nft ] || missing="$missing nftables"
@@ -65,6 +68,7 @@ place() {
     mv "$2.new" "$2"
 }
 
+# The files of the services; `at_boot` lets them start with the host.
 services() {
     if [ -d /usr/lib/sysusers.d ] && command -v systemd-sysusers >/dev/null 2>&1; then
         place packaging/quietgate.sysusers /usr/lib/sysusers.d/quietgate.conf 644
@@ -75,17 +79,19 @@ services() {
     if [ -d /etc/systemd/system ]; then
         for unit in $units; do place "packaging/$unit" "/etc/systemd/system/$unit" 644; done
     fi
-    if has_systemd; then
-        systemctl daemon-reload
-        # shellcheck disable=SC2086
-        systemctl enable -q $started
-    elif [ -d /etc/systemd/system ] && [ -x /lib/systemd/systemd ]; then
-        # An image: no systemd runs here, but one will.
+    if has_systemd; then systemctl daemon-reload; fi
+    if ! boots_systemd; then
+        place packaging/quietgate.init /etc/init.d/quietgate 755
+        place packaging/quietgate-guard.init /etc/init.d/quietgate-guard 755
+    fi
+}
+
+# Only when the policy is in force, and so was rehearsed: a boot has nobody to rehearse it for.
+at_boot() {
+    if boots_systemd; then
         # shellcheck disable=SC2086
         systemctl enable -q $started 2>/dev/null || fail "the units could not be enabled"
     else
-        place packaging/quietgate.init /etc/init.d/quietgate 755
-        place packaging/quietgate-guard.init /etc/init.d/quietgate-guard 755
         if command -v update-rc.d >/dev/null 2>&1; then
             update-rc.d quietgate defaults >/dev/null
             update-rc.d quietgate-guard defaults >/dev/null
@@ -99,6 +105,7 @@ install_all() {
     program
     services
     if [ "$1" = image ]; then
+        at_boot
         mkdir -p /etc/quietgate/conf.d
         echo "installed for an image: the first boot writes a policy that fits it, and puts it in force"
         return
@@ -106,6 +113,7 @@ install_all() {
     [ -e "$policy" ] || "$command" init
     "$command" check
     "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
+    at_boot
     if has_systemd; then systemctl start $started; fi # shellcheck disable=SC2086
     "$command" status
 }

@@ -121,6 +121,7 @@ def test_an_install_behind_a_door_that_another_tool_shut(other: str, shut: str) 
         assert f"{OUTSIDE} (port 22; root logged in from there): a new connection would be shut out by another tool's table" in said
         assert "installed, but not in force" in said
         assert m.sh("quietgate status", expect=0).startswith("down: ")
+        assert "enabled" not in m.sh("systemctl is-enabled quietgate quietgate-guard || true"), "no boot loads what was refused"
         m.sh(findings(m, "problem")["closed-by-other"]["remedy"])
         m.sh(f"cd /src && ./install.sh && quietgate ban {BANNED} --for 1h")
         assert intact(m, STRANGERS[0])
