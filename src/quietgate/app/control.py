@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from quietgate.errors import Exit, HostError, QuietgateError
+from quietgate.host.systemd import start_words
 
 MOST_CLIENTS = 32
 FOR_ROOT = 8  # more, which the group cannot take away
@@ -122,8 +123,9 @@ class Control:
         try:
             asked = json.loads(line)
             name = asked["ask"]
-            assert isinstance(name, str)
-        except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError):
+            name = None
+        if not isinstance(name, str):
             await self._say(writer, {"error": 'a request looks like {"ask": "status"}', "id": "input"})
             return False
         if name == "events":
@@ -206,7 +208,7 @@ def connected(path: Path, timeout: float | None):  # type: ignore[no-untyped-def
         ) from None
     except OSError as error:
         raise NeedsDaemon(
-            f"the guard is not running, or does not answer ({error.strerror or error})", "start it: systemctl start quietgate-guard"
+            f"the guard is not running, or does not answer ({error.strerror or error})", f"start it: {start_words('quietgate-guard')}"
         ) from None
 
 

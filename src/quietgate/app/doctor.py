@@ -94,7 +94,7 @@ def _open(owner: str, ports: list[int]) -> str:
 def _lost(parts: Parts) -> Iterator[Finding]:
     if others.flushes(parts.paths.root):
         yield Finding("flush", "advice", "nftables.service takes every table out, ours too, whenever it is started, stopped or reloaded: "
-                      "/etc/nftables.conf begins with `flush ruleset`. The next refresh brings ours back",
+                      "/etc/nftables.conf begins with `flush ruleset`. The guard puts ours back, without one the next refresh does",
                       "write `table inet filter` and `delete table inet filter` there instead, for the tables that it makes; "
                       "or, after each of these: systemctl restart quietgate")  # fmt: skip
     held = parts.paths.held_down.exists()
@@ -167,6 +167,10 @@ def _sshd(ports: SshPorts) -> Iterator[Finding]:
         yield Finding("bound", "advice", "an sshd listens on a single address (ListenAddress): a few of the limiter's rules have to be coarser then",
                       "nothing has to be done; docs/limiter.md tells what it costs. Better: listen on all, and limit with `from` in [ssh]")  # fmt: skip
     for daemon in ports.daemons:
+        if to_stderr(daemon.arguments):
+            yield Finding("stderr", "problem", f"sshd (process {daemon.pid}) logs to its standard error (-e): in the journal that could be forged by a "
+                          "line break in a user name, so the guard does not read it",
+                          "take -e out of its command line (systemctl edit --full ssh), then: systemctl restart ssh")  # fmt: skip
         if daemon.startups and daemon.startups[0] >= 0.9 * daemon.startups[1]:
             now, begin, full = daemon.startups
             yield Finding("startups", "problem", f"sshd (process {daemon.pid}) has {now} connections that have not logged in; from {begin} on it drops "
@@ -174,6 +178,17 @@ def _sshd(ports: SshPorts) -> Iterator[Finding]:
         if daemon.startups and daemon.startups[1] < 4:
             yield Finding("startups", "advice", f"sshd's MaxStartups begins at {daemon.startups[1]}: there is hardly a place to keep free",
                           "write MaxStartups 10:30:100 in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+
+
+def to_stderr(arguments: tuple[str, ...]) -> bool:
+    """True if sshd(8) was started with -e. Letters may stand together (-De), and some take a value."""
+    for word in arguments:
+        for letter in word[1:] if word.startswith("-") else "":
+            if letter == "e":
+                return True
+            if letter in "bCcEfghkoPpu":
+                break
+    return False
 
 
 def _is_address(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""systemd, where it runs: the timer's interval follows the policy."""
+"""systemd, where it runs: it is told how we do, the timer's interval follows the policy; and what to type where it does not run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from pathlib import Path
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
 USUAL = 300  # seconds; what the unit itself says
+
+
+def start_words(unit: str) -> str:
+    """What an administrator types here to start one of our services."""
+    return f"systemctl start {unit}" if RUNNING.is_dir() else f"/etc/init.d/{unit} start"
 
 
 def notify(*words: str) -> None:

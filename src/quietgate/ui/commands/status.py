@@ -10,6 +10,7 @@ from quietgate.app.parts import Parts
 from quietgate.app.status import Status, counter_words, status
 from quietgate.clock import format_duration
 from quietgate.host.paths import Paths
+from quietgate.host.systemd import start_words
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural, safe, table
@@ -38,7 +39,7 @@ def command(settings: Settings, as_json: bool) -> None:
 def _guard(s: Status) -> list[tuple[str, ...]]:
     """The guard, and each of its sources with the age of its last line."""
     if s.guard is None:
-        return [("guard", "does not run: bans made by hand hold, nobody new is banned (systemctl start quietgate-guard)")]
+        return [("guard", f"does not run: bans made by hand hold, nobody new is banned ({start_words('quietgate-guard')})")]
     g = s.guard
     now = time.time()
     rows: list[tuple[str, ...]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
