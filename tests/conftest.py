@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tests.kernel.lab import Pair, make_pair
 
 # What counts in milliseconds, needs both processors, or reads the one kernel log.
 ALONE = {"test_limit.py", "test_attacks.py", "test_reserve.py", "test_logging.py", "test_generations.py", "test_evaluator.py"}
+
+# Started in the background of a script, we are told to ignore Ctrl-C, and so would be all that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from quietgate.app.demo import BOTS, GUESSERS, STARTUPS, Seen, Server, Stage
 from quietgate.errors import NotPermitted
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import safe
+from quietgate.ui.text import plural, safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +65,7 @@ def _plain(stage: Stage, seconds: int, *, quiet: bool) -> None:
         seen = stage.seen()
         if not quiet:
             parts = [f"{s.name}: {s.processes} sshd processes, administrator {s.logins} of {s.logins + s.failed}" for s in seen.servers]
-            print(f"{seen.seconds:4.0f} s  {'; '.join(parts)}; {seen.bans} bans", flush=True)
+            print(f"{seen.seconds:4.0f} s  {'; '.join(parts)}; {plural(seen.bans, 'ban')}", flush=True)
 
 
 def _live(stage: Stage, seconds: int) -> None:
@@ -115,5 +115,7 @@ def summary(seen: Seen) -> list[str]:
     for s in seen.servers:
         lines.append(f"  {s.name:7} quietgate: the administrator got in {s.logins} of {s.logins + s.failed} times at the first try, "
                      f"at most {s.most} sshd processes, {s.reached:,} attackers answered")  # fmt: skip
-    lines.append(f"  {seen.bans} guessers banned, {seen.limited:,} connections stopped before sshd saw them")
+    lines.append(
+        f"  {plural(seen.bans, 'ban')} (a network that several guess from is one more), {seen.limited:,} connections stopped before sshd saw them"
+    )
     return lines
