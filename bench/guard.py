@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import os
 import socket
 import subprocess
 import time
@@ -41,11 +42,12 @@ class Guard:
         self.pair = pair
         self.log = pair.root / "var/log/auth.log"
         self.child: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
 
     def start(self, *, wait: bool = True) -> None:
         words = ["ip", "netns", "exec", self.pair.server.name, str(QUIETGATE), "--root", str(self.pair.root), "run"]
         said = (self.pair.root / "guard.err").open("ab")
-        self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **self.environment})
         self.pair.children.append(self.child)
         if wait:
             wait_for(lambda: self.status() is not None, "the guard answers", 60)

@@ -124,6 +124,12 @@ class StateError(HostError):
     id = "state"
 
 
+class Damaged(StateError):
+    """The database is not one, or not whole."""
+
+    id = "damaged"
+
+
 class NotPermitted(QuietgateError):
     """Needs root (CAP_NET_ADMIN)."""
 

@@ -204,7 +204,7 @@ class PrefixSet:
             start = high + 1
         if start <= prefix.last:
             gaps.append((start, prefix.last))
-        return tuple(p for low, high in gaps for p in _prefixes(prefix.version, low, high))
+        return tuple(p for low, high in gaps for p in span(prefix.version, low, high))
 
     def ranges(self, version: int) -> tuple[tuple[int, int], ...]:
         """Disjoint (first, last) addresses of one IP version, ascending."""
@@ -212,7 +212,7 @@ class PrefixSet:
 
     def prefixes(self, version: int) -> tuple[Prefix, ...]:
         """The fewest prefixes of one IP version that make up the set, ascending."""
-        return tuple(p for low, high in self._ranges[version] for p in _prefixes(version, low, high))
+        return tuple(p for low, high in self._ranges[version] for p in span(version, low, high))
 
     def __iter__(self) -> Iterator[Prefix]:
         yield from self.prefixes(4)
@@ -241,7 +241,8 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _prefixes(version: int, low: int, high: int) -> Iterator[Prefix]:
+def span(version: int, low: int, high: int) -> Iterator[Prefix]:
+    """The fewest prefixes of one IP version that hold the addresses from `low` to `high` and no other, ascending."""
     bits = BITS[version]
     while low <= high:
         # The largest aligned block that starts at `low` and does not pass `high`.

@@ -1,4 +1,4 @@
-"""`up`, `boot`, `refresh` and `down`: a policy becomes the kernel's ruleset, stays it, and goes again.
+"""`up`, `refresh` and `down`: a policy becomes the kernel's ruleset, stays it, and goes again.
 
 `up` in order: prepare; write the candidate to disk; make the state sets and fill them (bans, floor, known sources, live
 sessions); then one transaction that switches the rules. A kill at any moment leaves the old rules or the new ones, whole.
@@ -8,33 +8,26 @@ What follows an armed trial is in `trial.py`.
 from __future__ import annotations
 
 import contextlib
-import struct
 import time
 from dataclasses import dataclass, replace
 
 from quietgate.app import admins, known
 from quietgate.app.bans import Bans
+from quietgate.app.confirmed import files_of, load_record, remember_live
 from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, drifted, in_force, listing, look, stale
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.app.rehearse import Report, refusal, rehearse
-from quietgate.app.survey import install, proposal
-from quietgate.errors import Busy, KernelError, NftError, StateError
-from quietgate.firewall import names
-from quietgate.firewall.limiter import LIVE_SIZE
+from quietgate.errors import Busy, StateError
 from quietgate.firewall.render import Generation, arm, declared, declared_in, render, sets_only, settle
 from quietgate.host import sockets, systemd
-from quietgate.host.files import policy_files
 from quietgate.host.lock import locked
-from quietgate.host.netlink import Item, SetWriter
+from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import own_login
 from quietgate.host.store import Store
-from quietgate.net import BITS, Counting
-from quietgate.policy.load import File, load
 
 WAIT = 10.0  # seconds for the lock: the guard or a refresh may hold it for a moment
-BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it has not read one
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +103,7 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
             parts.nft.load(sets_only(generation))
         bans, known_now, floor = fill(parts, store, sets, prepared, now)
         if changed:
-            _remember_live(sets, prepared.ports.ports)
+            remember_live(sets, prepared.ports.ports)
         if changed and trial is not None:
             parts.nft.load(arm(inside.confirmed, generation, trial))
             _note_connections(parts, record, look(parts.nft, sets))
@@ -137,63 +130,6 @@ def fill(parts: Parts, store: Store, sets: SetWriter, prepared: Prepared, now: f
     sources = known.sources(store, policy.ssh, now)
     known.fill(sets, policy.ssh, sources)
     return count, len(sources), len(floor)
-
-
-@dataclass(frozen=True, slots=True)
-class Booted:
-    """What a boot loaded: a confirmed generation, or (`fresh`) the policy, since there was none."""
-
-    number: int
-    bans: int
-    fresh: bool
-
-
-def boot(parts: Parts) -> Booted:
-    """Load what was confirmed, never a trial; without names to resolve or an sshd to ask. Raises QuietgateError."""
-    parts.nft.version()
-    with locked(parts.paths.lock, WAIT):
-        with parts.store():
-            pass  # another machine's state is dropped
-        parts.generations.discard()
-        with contextlib.suppress(OSError):
-            parts.paths.held_down.unlink(missing_ok=True)
-        record = parts.generations.newest()
-        if record is None or not record.shared:
-            if not policy_files(parts.paths.policy, parts.paths.drop_ins):  # the first boot of an image
-                install(parts, proposal(parts, closed=False))
-            done = put_in_force(parts, prepare(parts.paths), None)
-            return Booted(done.number, done.bans, fresh=True)
-        try:
-            return Booted(record.number, load_record(parts, record), fresh=False)
-        except NftError:
-            # Another kernel or nft than the one it was made for: make it anew from the same files.
-            done = put_in_force(parts, prepare_from(parts.paths, _files(record)), None)
-            return Booted(done.number, done.bans, fresh=True)
-
-
-def load_record(parts: Parts, record: Record) -> int:
-    """Load a confirmed generation as it was, with the bans, floor and known sources of now; how many bans. The caller holds the lock."""
-    counting = Counting(*record.counting)
-    now = time.time()
-    with parts.store() as store, SetWriter() as sets:
-        parts.nft.load(record.shared)
-        count = Bans(store, sets, counting, BOOT_MAX).restore(now)
-        admins.fill(sets, counting, admins.sources(store, counting, now))
-        loaded = load(_files(record))
-        if not loaded.problems:
-            known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now))
-        _remember_live(sets, record.ports)
-        living = parts.nft.living()
-        wanted = declared_in(record.text)
-        parts.nft.load(record.text)
-        gone = stale(living, wanted)
-        if any((gone.chains, gone.sets, gone.counters, gone.limits)):
-            parts.nft.load(settle(record.number, gone))
-    return count
-
-
-def _files(record: Record) -> list[File]:
-    return [File(name, text.encode()) for name, text in record.contents]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +168,7 @@ def refresh(parts: Parts) -> Refreshed:
         record = in_force(parts.generations, inside)
         if record is None or not record.contents:
             return Refreshed(inside.confirmed, changed=False, skipped="the generation in force is not on disk")
-        prepared = prepare_from(parts.paths, _files(record))
+        prepared = prepare_from(parts.paths, files_of(record))
         if prepared.digest == record.digest:
             with parts.store() as store, SetWriter() as sets:
                 store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
@@ -306,18 +242,3 @@ def end(parts: Parts, inside: Inside) -> None:
             raise StateError(f"generation {inside.confirmed} is not on disk", "wait until the trial ends by itself")
         parts.nft.load(settle(inside.confirmed, stale(inside.living, declared_in(record.text))))
     parts.generations.discard()
-
-
-def _remember_live(sets: SetWriter, ports: tuple[int, ...]) -> None:
-    """Before the first rules conntrack tracked nothing: the sessions that are open now would look unknown."""
-    open_now = sockets.flows(frozenset(ports))
-    for version in (4, 6):
-        items: list[Item] = []
-        for flow in open_now:
-            if flow.peer.version == version:
-                size = BITS[version] // 8
-                port = struct.Struct(">Hxx")  # a port fills 32 bits in a concatenated key
-                key = flow.peer.value.to_bytes(size, "big") + port.pack(flow.peer_port)
-                items.append((key + flow.local.value.to_bytes(size, "big") + port.pack(flow.local_port), None))
-        with contextlib.suppress(KernelError):  # a session more than the set holds is still known by its socket
-            sets.replace(names.live(version), items[:LIVE_SIZE])

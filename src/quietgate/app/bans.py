@@ -164,10 +164,10 @@ class Bans:
         return self._store.count(now)
 
     def lost(self, now: float) -> bool:
-        """True if a set of the kernel's does not hold the ban that it should hold longest: somebody has flushed it. The caller
-        holds the lock.
+        """True if a set of the kernel's does not hold the ban that it should hold longest, or the one that was made first (later
+        ones may have come after the loss): somebody has flushed it. The caller holds the lock.
         """
-        for ban in self._store.lasting(now + ENDING):
+        for ban in self._store.witnesses(now + ENDING):
             name = self._hash_set(ban) if self._hashed(ban.prefix) else names.ban_net(ban.prefix.version, ban.scope)
             if self._sets.get(name, _key(ban.prefix)) is None:
                 return True

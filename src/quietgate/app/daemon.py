@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from quietgate.app.control import Control
+from quietgate.app.jumps import Jumps
+from quietgate.app.mend import mend
 from quietgate.app.names_kept import Names
 from quietgate.app.parts import Parts
 from quietgate.app.pending import Pending
@@ -27,7 +29,7 @@ from quietgate.app.sources import Batch, Source, find
 from quietgate.app.watch import Watch
 from quietgate.app.welcome import Welcome
 from quietgate.clock import Instant, format_duration
-from quietgate.errors import KernelError, QuietgateError, StateError
+from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
 from quietgate.guard import engine as core
 from quietgate.guard import widen
 from quietgate.guard.bans import Past
@@ -37,6 +39,7 @@ from quietgate.host import sockets
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import authenticated
+from quietgate.host.store import Store
 from quietgate.host.systemd import notify
 from quietgate.net import Prefix
 from quietgate.values import Ban, Guess
@@ -54,12 +57,13 @@ class Daemon:
         values = prepared.policy.values
         engine = core.Engine(settings(prepared), self._past, self._until)
         control = Control(parts.paths.control, str(values["control.group"]), self._answer)
-        self.shared = Shared(parts, parts.store(), SetWriter(), prepared, engine, control)
-        self.engine, self.control, self.store = engine, control, self.shared.store
+        self.shared = Shared(parts, _opened(parts), SetWriter(), prepared, engine, control)
+        self.engine, self.control = engine, control
         self.pending = Pending(self.shared)
         self.welcome = Welcome(self.shared)
         self.names = self._names()
         self.sources: list[Source] = find(values["guard.sources"], parts.paths)
+        self.jumps = Jumps()
         self.begun = time.time()
         self.bans_made = 0
         self._stop = asyncio.Event()
@@ -75,9 +79,13 @@ class Daemon:
         for number_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number_, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._restore()
+        try:
+            self._restore()
+        except Damaged:
+            self.shared.mend()
+            self._restore()
         await self.control.start()
-        follows = [loop.create_task(s.follow(self.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
+        follows = [loop.create_task(s.follow(self.shared.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
         for beside in (self._ticking(), Watch(self.shared).run(), self._catch_up(), self._watchdog()):
             self.shared.spawn(beside)
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
@@ -102,11 +110,11 @@ class Daemon:
             bans = self.shared.bans()
             if bans.lost(now.wall):
                 bans.restore(now.wall)
-        for guess in self.store.recent(now.wall - 86400, now.wall, self.engine.settings.most_sources):
+        for guess in self.shared.store.recent(now.wall - 86400, now.wall, self.engine.settings.most_sources):
             self.engine.replay(guess, now)
         for source in self.sources:
             with contextlib.suppress(ValueError, TypeError):
-                self.engine.resume(source.name, json.loads(self.store.about(f"open:{source.name}") or "[]"))
+                self.engine.resume(source.name, json.loads(self.shared.store.about(f"open:{source.name}") or "[]"))
         self.shared.look(now)
 
     async def _catch_up(self) -> None:
@@ -127,21 +135,27 @@ class Daemon:
     async def _ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            self._look_at_the_clock()
             now = Instant(time.time(), time.monotonic())
             self.engine.tick(now)
-            self.shared.look(now)
             self.pending.flush()
-            with contextlib.suppress(QuietgateError), locked(self.shared.parts.paths.lock):
-                self.shared.bans().trim(now.wall)
-            await self._forget(now.wall)
+            try:
+                self.shared.look(now)
+                with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
+                    self.shared.bans().trim(now.wall)
+                await self._forget(now.wall)
+            except Damaged:
+                with contextlib.suppress(QuietgateError):
+                    self.shared.mend()
+            except StateError as error:
+                self.shared.trouble("store", error.message)
 
     async def _forget(self, now: float) -> None:
         """What is older than the policy keeps, and what there is no room for."""
         policy = self.shared.policy
         attempts, logins = now - number(policy, "store.events"), now - number(policy, "store.logins")
-        with contextlib.suppress(StateError):
-            while self.store.forget_old(attempts, logins, number(policy, "store.size")):  # noqa: ASYNC110  it is no waiting
-                await asyncio.sleep(0)  # others have their turn between two slices
+        while self.shared.store.forget_old(attempts, logins, number(policy, "store.size")):  # noqa: ASYNC110  it is no waiting
+            await asyncio.sleep(0)  # others have their turn between two slices
 
     async def _watchdog(self) -> None:
         usec = int(os.environ.get("WATCHDOG_USEC") or 0)
@@ -172,20 +186,30 @@ class Daemon:
 
     async def take(self, batch: Batch) -> None:
         """One batch: decide, do, remember."""
+        self._look_at_the_clock()
         wall, mono = time.time(), time.monotonic()
         made: list[core.Ban] = []
         for event in batch.events:
             # What is read live happened now, whatever its stamp says; what is older happened then, but never in the future.
             at = wall if batch.live and abs(wall - event.at) > LIVE_LATE else min(event.at, wall)
-            for command in self.engine.read(batch.source, batch.trust, event, Instant(at, mono - (wall - at))):
-                if isinstance(command, core.Ban):
-                    made.append(command)
-                else:
-                    self._do(command)
+            try:
+                for command in self.engine.read(batch.source, batch.trust, event, Instant(at, mono - (wall - at))):
+                    if isinstance(command, core.Ban):
+                        made.append(command)
+                    else:
+                        self._do(command)
+            except Exception as error:  # noqa: BLE001  one line that we do not bear must not make us deaf to the next
+                self.shared.trouble("reading", f"a line of {batch.source} was passed over: {type(error).__name__}: {error}")
         if made:
             self._ban(made)
         self.pending.read(batch.source, batch.place)
         self.pending.soon(now=bool(made))
+
+    def _look_at_the_clock(self) -> None:
+        jump = self.jumps.new()
+        if jump is not None:
+            self.shared.log(f"warning: the clock was set by {jump.by:+.0f} s: bans that were made meanwhile move with it")
+            self.pending.jumped(jump)
 
     def _do(self, command: core.Command) -> None:
         if isinstance(command, core.Remember):
@@ -217,7 +241,7 @@ class Daemon:
             reason = _because(one.finding)
             if one.observed:
                 with contextlib.suppress(StateError):
-                    self.store.put_observed([Ban(one.source, one.scope, one.at.wall, end, reason, "observed")])
+                    self.shared.store.put_observed([Ban(one.source, one.scope, one.at.wall, end, reason, "observed")])
                 self.shared.publish("would-ban", source=str(one.source), detector=one.finding.detector, until=end, reason=reason)
                 continue
             ban = Ban(one.source, one.scope, one.at.wall, end, reason, "guard")
@@ -230,7 +254,7 @@ class Daemon:
         self.bans_made += len(fresh)
         try:
             self.shared.bans().at_once(fresh, now)
-        except KernelError as error:  # the commit tries it again
+        except QuietgateError as error:  # the commit tries it again
             self.shared.trouble("kernel", error.message)
         else:
             self.shared.trouble("kernel", "")
@@ -241,9 +265,9 @@ class Daemon:
 
     def _cut(self, sources: Sequence[Prefix]) -> None:
         """End what these sources hold and have not logged in over. A login behind the same address stays."""
-        flows = [f for f in sockets.flows(frozenset(self.shared.prepared.ports.ports)) if any(p.covers(f.peer) for p in sources)]
-        if flows:
-            kept = authenticated(flows)
+        with contextlib.suppress(KernelError):
+            flows = [f for f in sockets.flows(frozenset(self.shared.prepared.ports.ports)) if any(p.covers(f.peer) for p in sources)]
+            kept = authenticated(flows) if flows else frozenset()
             for flow in flows:
                 if flow.cookie not in kept:
                     with contextlib.suppress(QuietgateError):
@@ -254,13 +278,13 @@ class Daemon:
         if pending is not None:
             return pending
         try:
-            return Past(*self.store.past(source))
+            return Past(*self.shared.store.past(source))
         except StateError:
             return Past()
 
     def _until(self, source: Prefix) -> float:
         try:
-            found = self.store.covering(source, time.time())
+            found = self.shared.store.covering(source, time.time())
         except StateError:
             return 0.0
         return max((float("inf") if b.until is None else b.until for b in found), default=0.0)
@@ -283,6 +307,16 @@ class Daemon:
                 self._reload()
             return {"ok": True}
         return {"error": "unknown request", "id": "input"}
+
+
+def _opened(parts: Parts) -> Store:
+    """The store; a damaged one is mended first."""
+    try:
+        return parts.store()
+    except Damaged:
+        with locked(parts.paths.lock, 10):
+            Shared.log(f"warning: {mend(parts)}")
+        return parts.store()
 
 
 def _banned_since(parts: Parts, since: float) -> list[tuple[int, bytes, int, float]]:

@@ -10,10 +10,11 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from quietgate.app.jumps import Jump
 from quietgate.app.shared import Shared
-from quietgate.errors import Busy, KernelError, StateError
+from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
 from quietgate.guard.bans import Past
 from quietgate.host.lock import locked
 from quietgate.net import Prefix
@@ -34,6 +35,7 @@ class Pending:
     _offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
     _places: dict[str, str] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
+    _jumps: list[Jump] = field(default_factory=list)
     _due: asyncio.TimerHandle | None = None
 
     def ban(self, ban: Ban, steps: int | None) -> None:
@@ -51,6 +53,12 @@ class Pending:
         """What is not in the store yet of a source's earlier bans, the latest first."""
         return (Past(steps, ended) for prefix, steps, ended in reversed(self._offenders) if prefix == source)
 
+    def jumped(self, jump: Jump) -> None:
+        """The clock was set: bans that were made since the guard began move with it, here and in the store."""
+        self._jumps.append(jump)
+        self.bans = [replace(b, since=b.since + jump.by, until=None if b.until is None else b.until + jump.by) for b in self.bans]
+        self.soon(now=True)
+
     def soon(self, *, now: bool) -> None:
         """Commit `now`, or within a second."""
         if now or len(self.guesses) >= MOST:
@@ -63,15 +71,22 @@ class Pending:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if not (self.bans or self.guesses or self._places):
+        if not (self.bans or self.guesses or self._places or self._jumps):
             return
         engine = self.shared.engine
         self._places.update({f"open:{name}": json.dumps(engine.unfinished(name)) for name in self._touched})
         try:
             with locked(self.shared.parts.paths.lock, wait):
-                self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time())
+                while self._jumps:
+                    self.shared.store.shift(*self._jumps[0])
+                    del self._jumps[0]
+                if not self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time()):
+                    self.shared.missed = True
         except Busy:
             self._keep(AGAIN)
+        except Damaged as error:
+            self.shared.trouble("store", error.message)
+            self._mend()
         except (StateError, KernelError) as error:
             self.shared.trouble("store", error.message)
             self._keep(WAIT)
@@ -79,6 +94,12 @@ class Pending:
             self.shared.trouble("store", "")
             for written in (self.bans, self.guesses, self._offenders, self._places, self._touched):
                 written.clear()
+
+    def _mend(self) -> None:
+        """The database is damaged: mend it (the guard waits for that), then write."""
+        with contextlib.suppress(QuietgateError):
+            self.shared.mend()
+        self._keep(AGAIN)
 
     def _keep(self, seconds: float) -> None:
         del self.guesses[: max(0, len(self.guesses) - MOST * 4)]  # a command may hold the lock for minutes

@@ -1,8 +1,9 @@
 """What is done when somebody else has flushed or changed our table: put back what was confirmed.
 
 `down` is respected, and so is a trial: while one runs, the state sets alone are filled again. Whoever changed it is one of
-ours if he held the lock: then what is found is what is on disk, and nothing is done. Flushed sets are noticed by the one
-element that should stay longest; a single element that somebody took out is not, until the guard starts again.
+ours if he held the lock: then what is found is what is on disk, and nothing is done. Flushed sets are noticed by two of their
+elements, the oldest and the one that should stay longest; another single one that somebody took out is not, until the guard
+starts again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import time
 
 from quietgate.app import admins, known
-from quietgate.app.apply import load_record
 from quietgate.app.bans import ENDING, Bans
+from quietgate.app.confirmed import load_record
 from quietgate.app.generations import Record
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
@@ -73,9 +74,10 @@ def _refill(parts: Parts, record: Record, *, only_look: bool) -> str:
 
 def _lost(sets: SetWriter, into: dict[int, str], wanted: dict[Prefix, float]) -> bool:
     for version, name in into.items():
-        longest = max((s for s in wanted if s.version == version), key=wanted.__getitem__, default=None)
-        if longest is None or wanted[longest] <= ENDING:
+        there = [s for s, left in wanted.items() if s.version == version and left > ENDING]
+        if not there:
             continue
-        if sets.get(name, longest.value.to_bytes(BITS[version] // 8, "big")) is None:
-            return True
+        for one in (min(there, key=wanted.__getitem__), max(there, key=wanted.__getitem__)):
+            if sets.get(name, one.value.to_bytes(BITS[version] // 8, "big")) is None:
+                return True
     return False

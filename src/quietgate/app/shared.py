@@ -15,11 +15,13 @@ from typing import Any
 from quietgate.app import admins, known
 from quietgate.app.bans import Bans
 from quietgate.app.control import Control
+from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
 from quietgate.clock import Instant
-from quietgate.errors import KernelError, StateError
+from quietgate.errors import Damaged, KernelError, StateError
 from quietgate.guard.engine import Engine
+from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.store import Store
 from quietgate.net import Counting
@@ -28,7 +30,7 @@ from quietgate.policy.model import Policy
 
 @dataclass(slots=True)
 class Shared:
-    """One per guard. `prepared` changes with a reload; the rest stays."""
+    """One per guard. `prepared` changes with a reload, `store` when it was damaged; the rest stays."""
 
     parts: Parts
     store: Store
@@ -37,6 +39,7 @@ class Shared:
     engine: Engine
     control: Control
     troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
+    missed: bool = False  # bans are in the store that the kernel would not take: its sets were not there
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -54,14 +57,30 @@ class Shared:
         return Bans(self.store, self.sets, self.counting, self.policy.bans.max)
 
     def look(self, now: Instant) -> None:
-        """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first."""
-        with contextlib.suppress(StateError):
+        """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first.
+
+        Raises Damaged.
+        """
+        try:
             admins.refresh(self.store, self.policy, self.prepared.ports.ports, now.wall)
             floor = admins.sources(self.store, self.counting, now.wall)
             sources = known.sources(self.store, self.policy.ssh, now.wall)
-            self.engine.know({s: now.wall + left for s, left in sources.items()}, frozenset(floor))
-            with contextlib.suppress(KernelError):
-                admins.fill(self.sets, self.counting, floor, gain=True)
+        except Damaged:
+            raise
+        except (StateError, KernelError):
+            return  # what was known before still is
+        self.engine.know({s: now.wall + left for s, left in sources.items()}, frozenset(floor))
+        with contextlib.suppress(KernelError):
+            admins.fill(self.sets, self.counting, floor, gain=True)
+
+    def mend(self) -> None:
+        """A damaged database: what can be read of it goes on in a new one. Raises QuietgateError where that cannot be done."""
+        with locked(self.parts.paths.lock, 5):
+            said = mend(self.parts)
+            damaged, self.store = self.store, self.parts.store()
+        damaged.close()
+        self.log(f"warning: {said}")
+        self.publish("mended", done=said)
 
     # -- saying
 

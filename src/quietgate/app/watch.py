@@ -6,9 +6,9 @@ import asyncio
 import functools
 import time
 
-from quietgate.app.restore import put_back
+from quietgate.app.restore import put_back, refill
 from quietgate.app.shared import Shared
-from quietgate.errors import Busy, KernelError, QuietgateError
+from quietgate.errors import Busy, QuietgateError
 from quietgate.host.changes import Changes
 
 EVERY = 0.7  # seconds between two looks at the ruleset's generation: together with the file's less than two wake-ups a second
@@ -39,11 +39,16 @@ class Watch:
                     await asyncio.sleep(SETTLED)
                     looks.append(now)
                     again = not await self._mend()
-            except KernelError as error:
+                elif self._shared.missed:
+                    await asyncio.get_running_loop().run_in_executor(None, refill, self._shared.parts)
+                    self._shared.missed = False
+            except Busy:
+                continue
+            except QuietgateError as error:
                 self._shared.trouble("table", error.message)
 
     async def _mend(self) -> bool:
-        """Put back what somebody else took. False if one of ours is at work: look again."""
+        """Put back what somebody else took. False if one of ours is at work, or it could not be done: look again."""
         now = time.monotonic()
         self._mended = [at for at in self._mended if now - at < FIGHT]
         given_up = len(self._mended) >= MOST_MENDED
@@ -54,7 +59,7 @@ class Watch:
             return False
         except QuietgateError as error:
             self._shared.trouble("table", f"our table was changed by somebody else, and could not be mended: {error.message}")
-            return True
+            return False
         if not done:
             self._shared.trouble("table", "")
         elif given_up:

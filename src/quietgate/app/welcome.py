@@ -75,18 +75,19 @@ class Welcome:
         places = Places.of(self._shared.policy.ssh, Door(ports.ports, ports.bound, ports.begin, ports.grace))
         if places is None:
             return
-        for flow in sockets.flows(frozenset(ports.ports)):
-            if flow.peer == command.address and flow.peer_port == command.port:
-                key = conntrack.entry_id(flow)
-                if key is not None:
-                    with contextlib.suppress(KernelError):
+        with contextlib.suppress(KernelError):
+            for flow in sockets.flows(frozenset(ports.ports)):
+                if flow.peer == command.address and flow.peer_port == command.port:
+                    key = conntrack.entry_id(flow)
+                    if key is not None:
                         self._shared.sets.delete(places.set, [key])
 
     async def _floor_soon(self) -> None:
         """An administrator's session opens a moment after the line that tells of his login."""
         for pause in CHECKS:
             await asyncio.sleep(pause)
-            self._shared.look(Instant(time.time(), time.monotonic()))
+            with contextlib.suppress(StateError):  # the next tick looks again
+                self._shared.look(Instant(time.time(), time.monotonic()))
 
     async def _check(self, command: core.Check) -> None:
         """A line in a file tells of a login: only a session counts that is there, and that user's: who is logged in himself

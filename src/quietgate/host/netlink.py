@@ -39,6 +39,7 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 BUFFER = 256 << 20
 MESSAGE = 60_000  # bytes of elements in one message: an attribute's length has 16 bits
 A_LITTLE = 1000  # elements: a few milliseconds
+ANSWER = 10  # seconds
 PER_BATCH = 65_536  # elements in one transaction: bounds the kernel's memory
 
 KEY_AT = 12  # of the key in an element: after the headers of LIST_ELEM, ELEM_KEY and DATA_VALUE
@@ -107,6 +108,8 @@ class SetWriter:
         except OSError as error:
             raise _failure(error.errno or errno.EIO) from None
         self._socket.bind((0, 0))
+        # The kernel answers before `send` returns: an answer that is not there was lost.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", ANSWER, 0))
         self._sequence = 0
         self.made = 0  # transactions
         for option, fallback in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
@@ -213,6 +216,7 @@ class SetWriter:
         if not messages:
             return
         edge = _header(0, NFNL_SUBSYS_NFTABLES)
+        first = struct.unpack_from("<I", messages[0], 8)[0]
         self._sequence += 1
         begin = _message(BATCH_BEGIN, NLM_F_REQUEST, self._sequence, edge)
         # Only the last message asks for an acknowledgement: errors come unasked, and each ends the batch.
@@ -221,35 +225,39 @@ class SetWriter:
         struct.pack_into("<H", last, 6, flags | NLM_F_ACK)
         end = _message(BATCH_END, NLM_F_REQUEST, self._sequence + 1, edge)
         self._sequence += 1
-        try:
-            self._socket.send(b"".join([begin, *messages[:-1], bytes(last), end]))
-        except OSError as error:
-            raise _failure(error.errno or errno.EIO) from None
-        failed = 0
+        self._send(b"".join([begin, *messages[:-1], bytes(last), end]))
         while True:
             for kind, number, body in _split(self._receive()):
-                if kind == NLMSG_ERROR:
+                # What answers an earlier request, whose answer was given up, is passed over.
+                if kind == NLMSG_ERROR and first <= number <= self._sequence and len(body) >= 4:
                     code = -struct.unpack_from("<i", body)[0]
-                    failed = failed or code
-                    if number == sequence or failed:
+                    if code:
                         self._drain()
-                        if failed:
-                            raise _failure(failed)
+                        raise _failure(code)
+                    if number == sequence:
+                        self._drain()
                         self.made += 1
                         return
 
     def _ask(self, kind: int, body: bytes) -> bytes | None:
-        request = self._request(kind, body, NLM_F_ACK)
-        self._socket.send(request)
+        self._send(self._request(kind, body, NLM_F_ACK))
         found = None
         while True:
-            for reply, _, payload in _split(self._receive()):
-                if reply == NLMSG_ERROR:
+            for reply, number, payload in _split(self._receive()):
+                if number != self._sequence:
+                    continue  # it answers an earlier request, whose answer was given up
+                if reply == NLMSG_ERROR and len(payload) >= 4:
                     code = -struct.unpack_from("<i", payload)[0]
                     if code in (0, errno.ENOENT):
                         return found
                     raise _failure(code)
                 found = payload
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise _failure(error.errno or errno.EIO) from None
 
     def _receive(self) -> bytes:
         try:
@@ -262,7 +270,7 @@ class SetWriter:
         try:
             while self._socket.recv(1 << 20, socket.MSG_DONTWAIT):
                 pass
-        except BlockingIOError:
+        except OSError:
             return
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 from quietgate.errors import NftError, NotPermitted
 from quietgate.firewall import names
@@ -100,19 +101,22 @@ class Nft:
 
     def elements(self, name: str) -> list[str]:
         """Addresses in one of our small sets, as text; empty if there is no such set. Never ask it of a large one."""
+        return [value for value, _ in self.held(name) if isinstance(value, str)]
+
+    def held(self, name: str) -> list[tuple[Any, float | None]]:
+        """Every element of one of our sets with the seconds that it stays (None: for ever), as nft's JSON has it: an address, a
+        "prefix", or a "range". Empty if there is no such set. Of 100,000 elements it takes about a second, of a million a minute.
+        """
         try:
-            raw = self._run(["-j", "list", "set", names.FAMILY, names.TABLE, name])
+            raw = json.loads(self._run(["-j", "list", "set", names.FAMILY, names.TABLE, name]))["nftables"]
         except NftError as error:
             if "No such file or directory" in error.message:
                 return []
             raise
-        found = []
-        for item in json.loads(raw)["nftables"]:
-            for one in item.get("set", {}).get("elem", ()):
-                value = one.get("elem", {}).get("val") if isinstance(one, dict) else one
-                if isinstance(value, str):
-                    found.append(value)
-        return found
+        listed = (one for item in raw for one in item.get("set", {}).get("elem", ()))
+        return [
+            (one["elem"]["val"], one["elem"].get("expires")) if isinstance(one, dict) and "elem" in one else (one, None) for one in listed
+        ]
 
     def down(self) -> bool:
         """Delete our table and nothing else; False if there was none. Idempotent."""

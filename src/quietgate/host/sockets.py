@@ -1,4 +1,7 @@
-"""Sockets and addresses of this network namespace, asked of the kernel (sock_diag, rtnetlink), not of a program."""
+"""Sockets and addresses of this network namespace, asked of the kernel (sock_diag, rtnetlink), not of a program.
+
+All raise KernelError where it does not answer.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from quietgate.errors import NotPermitted
+from quietgate.errors import KernelError, NotPermitted
 from quietgate.net import MAPPED, Prefix, parse_address
 from quietgate.values import Flow, Listener
 
@@ -22,6 +25,16 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 RTM_GETADDR = 22
 IFA_ADDRESS, IFA_LOCAL = 1, 2
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise KernelError(
+            f"the kernel does not tell of its sockets: {error.strerror or error}", error.errno or errno.EIO, "try again"
+        ) from None
 
 
 def listeners() -> list[Listener]:
@@ -74,7 +87,7 @@ def destroy(flow: Flow) -> bool:
             ">HH", flow.local_port, flow.peer_port
         )
         body += ends[0] + ends[1] + struct.pack("<IQ", 0, flow.cookie or NO_COOKIE)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
+        with _asking(), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
             s.bind((0, 0))
             s.send(struct.pack("<IHHII", 16 + len(body), SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + body)
             reply = s.recv(1 << 16)
@@ -95,7 +108,7 @@ def _raw(address: Prefix, family: int) -> bytes:
 def own_addresses() -> list[Prefix]:
     """Every address of this host."""
     found = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as s:
+    with _asking(), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as s:
         s.bind((0, 0))
         s.send(struct.pack("<IHHII", 24, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + bytes(8))
         for kind, body in _dump(s):
@@ -132,7 +145,7 @@ def holders(inodes: frozenset[int], command: str = "") -> dict[int, frozenset[in
 def _sockets(states: int, protocol: int = socket.IPPROTO_TCP) -> Iterator[tuple[int, int, int, bytes, bytes, int, int]]:
     """IP version, local and peer port, local and peer address, inode and cookie of each socket in these states."""
     for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
+        with _asking(), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
             s.bind((0, 0))
             # struct inet_diag_req_v2: family, protocol, ext, pad, states, then an empty socket id
             body = struct.pack("<BBBBI", family, protocol, 0, 0, states) + bytes(48)

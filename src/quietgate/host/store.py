@@ -1,7 +1,7 @@
 """The store: bans and logins, in SQLite (WAL), the truth that the kernel's sets are rebuilt from.
 
-Every method is one transaction, or says otherwise. Raises StateError when the disk is full, read-only or the file
-is not a database.
+Every method is one transaction, or says otherwise. Raises StateError when the disk is full or read-only, Damaged when the file
+is not a database, or not whole (`salvage.py`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from quietgate.errors import NotPermitted, StateError
+from quietgate.errors import Damaged, NotPermitted, StateError
+from quietgate.host.systemd import start_words
 from quietgate.net import BITS, Prefix
 from quietgate.values import Ban, Guess, Login, Scope
 
 VERSION = 2
+TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about")
+GRACE = 86400.0  # seconds that a ban is kept after its end
 SLICE = 5000  # attempts that are forgotten in one transaction
 _SCHEMA = """
 CREATE TABLE bans (
@@ -88,6 +91,10 @@ class Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let it go."""
         self._db.close()
 
     def put_bans(self, bans: Iterable[Ban], before_commit: Callable[[], object]) -> None:
@@ -106,9 +113,9 @@ class Store:
             before_commit()
 
     def forget_ended(self, now: float) -> None:
-        """Remove bans that ended before wall time `now`."""
+        """Remove bans that ended more than GRACE before wall time `now`: a clock that is ahead for some hours loses none."""
         with self._transaction():
-            self._db.execute("DELETE FROM bans WHERE until IS NOT NULL AND until <= ?", (now,))
+            self._db.execute("DELETE FROM bans WHERE until IS NOT NULL AND until <= ?", (now - GRACE,))
 
     def bans(self, now: float) -> Iterator[Ban]:
         """Bans in force at wall time `now`, by address."""
@@ -326,15 +333,26 @@ class Store:
                 (version, scope.value, length, now),
             )
 
-    def lasting(self, now: float) -> list[Ban]:
-        """For each IP version, scope and prefix length the ban that lasts longest."""
+    def witnesses(self, now: float) -> list[Ban]:
+        """For each IP version, scope and prefix length the ban that lasts longest, and the one that was made first: of those in
+        force at wall second `now`.
+        """
+        columns = "version, first, length, scope, since, until, reason, author"
         with self._errors():
-            rows = self._db.execute(  # SQLite takes the other columns from the row of the max()
-                "SELECT version, first, length, scope, since, until, reason, author, max(ifnull(until, 9e99)) FROM bans "
-                "WHERE until IS NULL OR until > ? GROUP BY version, scope, length", (now,)
-            ).fetchall()  # fmt: skip
+            rows = [
+                row
+                for which in ("max(ifnull(until, 9e99))", "min(since)")  # SQLite takes the other columns from that row
+                for row in self._db.execute(
+                    f"SELECT {columns}, {which} FROM bans WHERE until IS NULL OR until > ? GROUP BY version, scope, length", (now,)
+                )
+            ]
         return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), since, until, reason, by)
                 for v, f, n, scope, since, until, reason, by, _ in rows]  # fmt: skip
+
+    def shift(self, first: float, last: float, by: float) -> None:
+        """Move bans that were made between two wall seconds by so many seconds: the clock was set."""
+        with self._transaction():
+            self._db.execute("UPDATE bans SET since=since+?, until=until+? WHERE since BETWEEN ? AND ?", (by, by, first, last))
 
     def about(self, key: str) -> str | None:
         """A fact about this store, like the machine it belongs to."""
@@ -350,7 +368,7 @@ class Store:
     def forget_all(self) -> None:
         """Empty every table: what stands in it belongs to another machine."""
         with self._transaction():
-            for table in ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about"):
+            for table in TABLES:
                 self._db.execute(f"DELETE FROM {table}")
 
     @contextlib.contextmanager
@@ -370,11 +388,19 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
+            if damaged(error):
+                raise Damaged(f"{self._path}: {error}", "the guard mends it when it starts, and keeps what can be read: "
+                              f"{start_words('quietgate-guard', 'restart')}; nothing was changed") from None  # fmt: skip
             raise StateError(f"{self._path}: {error}", "make room, or make it writable; nothing was changed") from None
         except PermissionError:
             raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None
         except OSError as error:
             raise StateError(f"{self._path}: {error.strerror}", "make room, or make it writable; nothing was changed") from None
+
+
+def damaged(error: sqlite3.Error) -> bool:
+    """True if SQLite says that the file is not a database, or not whole."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:

@@ -14,9 +14,9 @@ TIMER = "quietgate-refresh.timer"
 USUAL = 300  # seconds; what the unit itself says
 
 
-def start_words(unit: str) -> str:
-    """What an administrator types here to start one of our services."""
-    return f"systemctl start {unit}" if RUNNING.is_dir() else f"/etc/init.d/{unit} start"
+def start_words(unit: str, do: str = "start") -> str:
+    """What an administrator types here to start (or restart) one of our services."""
+    return f"systemctl {do} {unit}" if RUNNING.is_dir() else f"/etc/init.d/{unit} {do}"
 
 
 def notify(*words: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from quietgate.app.apply import boot
+from quietgate.app.boot import boot
 from quietgate.app.parts import Parts
+from quietgate.errors import Exit
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
@@ -15,7 +18,7 @@ from quietgate.ui.text import plural
 @click.command("boot")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(settings: Settings, as_json: bool) -> None:
+def command(settings: Settings, as_json: bool) -> int:
     """Load what was confirmed, and the bans: for the boot unit, before the network is up.
 
     A trial that ran when the host went down is not loaded. Without a confirmed generation the policy is loaded.
@@ -25,6 +28,10 @@ def command(settings: Settings, as_json: bool) -> None:
     """
     done = boot(Parts.at(Paths(settings.root)))
     if as_json:
-        print(forms.form("boot", {"generation": done.number, "bans": done.bans, "fresh": done.fresh}))
-        return
+        print(forms.form("boot", {"generation": done.number, "bans": done.bans, "fresh": done.fresh, "trouble": done.trouble}))
+        return Exit.PARTLY if done.trouble else Exit.OK
     print(f"generation {done.number} is in force" + (" (made from the policy)" if done.fresh else "") + f", {plural(done.bans, 'ban')}")
+    if done.trouble:
+        print(f"warning: {done.trouble}", file=sys.stderr)
+        return Exit.PARTLY
+    return Exit.OK

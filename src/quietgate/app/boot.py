@@ -1,0 +1,70 @@
+"""`boot`: what was confirmed, before the network is up, whatever became of the rest of the host."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+
+from quietgate.app.apply import WAIT, put_in_force
+from quietgate.app.confirmed import files_of, load_record, load_rules
+from quietgate.app.mend import mend
+from quietgate.app.parts import Parts
+from quietgate.app.prepare import prepare, prepare_from
+from quietgate.app.survey import install, proposal
+from quietgate.errors import Damaged, NftError, StateError
+from quietgate.host.files import policy_files
+from quietgate.host.lock import locked
+from quietgate.host.netlink import SetWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What a boot loaded: a confirmed generation, or (`fresh`) the policy, since there was none. `trouble`: what went wrong with
+    the database; where it could not be used at all, the rules are in force without bans.
+    """
+
+    number: int
+    bans: int
+    fresh: bool
+    trouble: str = ""
+
+
+def boot(parts: Parts) -> Booted:
+    """Load what was confirmed, never a trial; without names to resolve or an sshd to ask. Raises QuietgateError.
+
+    The rules come up whatever became of the database: a damaged one is mended, without one there are no bans.
+    """
+    parts.nft.version()
+    with locked(parts.paths.lock, WAIT):
+        try:
+            return _boot(parts)
+        except Damaged:
+            trouble = mend(parts)
+            return replace(_boot(parts), trouble=trouble)
+        except StateError as error:
+            record = parts.generations.newest()
+            if record is None or not record.shared:
+                raise
+            with SetWriter() as sets:
+                load_rules(parts, record, sets)
+            return Booted(record.number, 0, fresh=False, trouble=f"without bans, logins and administrators' addresses: {error.message}")
+
+
+def _boot(parts: Parts) -> Booted:
+    with parts.store():
+        pass  # another machine's state is dropped
+    parts.generations.discard()
+    with contextlib.suppress(OSError):
+        parts.paths.held_down.unlink(missing_ok=True)
+    record = parts.generations.newest()
+    if record is None or not record.shared:
+        if not policy_files(parts.paths.policy, parts.paths.drop_ins):  # the first boot of an image
+            install(parts, proposal(parts, closed=False))
+        done = put_in_force(parts, prepare(parts.paths), None)
+        return Booted(done.number, done.bans, fresh=True)
+    try:
+        return Booted(record.number, load_record(parts, record), fresh=False)
+    except NftError:
+        # Another kernel or nft than the one it was made for: make it anew from the same files.
+        done = put_in_force(parts, prepare_from(parts.paths, files_of(record)), None)
+        return Booted(done.number, done.bans, fresh=True)

@@ -1,0 +1,74 @@
+"""What was confirmed is loaded as it was: at a boot, after somebody flushed our table."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+
+from quietgate.app import admins, known
+from quietgate.app.bans import Bans
+from quietgate.app.generations import Record
+from quietgate.app.inside import stale
+from quietgate.app.parts import Parts
+from quietgate.errors import KernelError
+from quietgate.firewall import names
+from quietgate.firewall.limiter import LIVE_SIZE
+from quietgate.firewall.render import declared_in, settle
+from quietgate.host import sockets
+from quietgate.host.netlink import Item, SetWriter
+from quietgate.host.store import Store
+from quietgate.net import BITS, Counting
+from quietgate.policy.load import File, load
+
+BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it has not read one
+
+
+def load_record(parts: Parts, record: Record) -> int:
+    """Load a confirmed generation as it was, with the bans, floor and known sources of now; how many bans. The caller holds the lock."""
+    with parts.store() as store, SetWriter() as sets:
+        return load_rules(parts, record, sets, store)
+
+
+def load_rules(parts: Parts, record: Record, sets: SetWriter, store: Store | None = None) -> int:
+    """The sets first, then the rules. Without a store the sets stay as they are."""
+    parts.nft.load(record.shared)
+    count = 0 if store is None else _fill_again(record, sets, store)
+    remember_live(sets, record.ports)
+    living = parts.nft.living()
+    wanted = declared_in(record.text)
+    parts.nft.load(record.text)
+    gone = stale(living, wanted)
+    if any((gone.chains, gone.sets, gone.counters, gone.limits)):
+        parts.nft.load(settle(record.number, gone))
+    return count
+
+
+def _fill_again(record: Record, sets: SetWriter, store: Store) -> int:
+    counting, now = Counting(*record.counting), time.time()
+    count = Bans(store, sets, counting, BOOT_MAX).restore(now)
+    admins.fill(sets, counting, admins.sources(store, counting, now))
+    loaded = load(files_of(record))
+    if not loaded.problems:
+        known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now))
+    return count
+
+
+def files_of(record: Record) -> list[File]:
+    """The policy that it was made from."""
+    return [File(name, text.encode()) for name, text in record.contents]
+
+
+def remember_live(sets: SetWriter, ports: tuple[int, ...]) -> None:
+    """Before the first rules conntrack tracked nothing: the sessions that are open now would look unknown."""
+    open_now = sockets.flows(frozenset(ports))
+    for version in (4, 6):
+        items: list[Item] = []
+        for flow in open_now:
+            if flow.peer.version == version:
+                size = BITS[version] // 8
+                port = struct.Struct(">Hxx")  # a port fills 32 bits in a concatenated key
+                key = flow.peer.value.to_bytes(size, "big") + port.pack(flow.peer_port)
+                items.append((key + flow.local.value.to_bytes(size, "big") + port.pack(flow.local_port), None))
+        with contextlib.suppress(KernelError):  # a session more than the set holds is still known by its socket
+            sets.replace(names.live(version), items[:LIVE_SIZE])

@@ -1,0 +1,105 @@
+"""What can be read of a damaged database goes into a new one; the damaged file stays beside it.
+
+SQLite reads a table from either end until it comes to a page that is not whole, so both ends are read. A row that does not
+fit the new database's types is left out. Nobody else may have the database open: the caller holds the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from quietgate.errors import StateError
+from quietgate.host.store import TABLES, Store
+from quietgate.net import Prefix
+from quietgate.values import Scope
+
+# What identifies a row, for reading from the end.
+_KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC",
+         "floor": "version DESC, address DESC, uid DESC", "attempts": "rowid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
+         "offenders": "version DESC, source DESC, length DESC", "about": "key DESC"}  # fmt: skip
+
+
+def salvage(path: Path) -> tuple[int, Path]:
+    """Replace the database by what can be read of it; how many rows, and where the damaged file is now (an earlier one that lay
+    there is replaced). Raises StateError, and has then changed nothing.
+    """
+    fresh, kept = path.with_name(f"{path.name}.mended"), path.with_name(f"{path.name}.damaged")
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+        with Store(fresh):
+            pass
+        rows = _copied(path, fresh)
+        kept.unlink(missing_ok=True)
+        os.link(path, kept)
+        # Before the database itself: SQLite would apply the old one's log to the new one.
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
+        fresh.replace(path)
+        _settle(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StateError(f"{path} is damaged, and cannot be mended: {error}", "see that there is room on the disk") from None
+    return rows, kept
+
+
+def _copied(old: Path, new: Path) -> int:
+    db = sqlite3.connect(new, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=DELETE")  # no log stays behind that would have to move with it
+        db.execute("BEGIN")
+        for table in TABLES:
+            for row in _rows(old, table):
+                if table != "bans" or _is_ban(row):
+                    with contextlib.suppress(sqlite3.Error):  # twice, or not of the types
+                        db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        db.execute("COMMIT")
+        return int(sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES))
+    finally:
+        db.close()
+
+
+def _rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:
+    """From the beginning; and if that came to a bad end, from the other side."""
+    backwards = f"ORDER BY {_KEYS[table]}"
+    try:
+        yield from _read(path, table, "")
+    except sqlite3.Error:
+        met: set[tuple[Any, ...]] = set()
+        if table == "attempts":  # has no key that would refuse a second copy
+            with contextlib.suppress(sqlite3.Error):
+                met.update(_read(path, table, ""))
+        with contextlib.suppress(sqlite3.Error):
+            yield from (row for row in _read(path, table, backwards) if row not in met)
+
+
+def _read(path: Path, table: str, order: str) -> Iterator[tuple[Any, ...]]:
+    db = sqlite3.connect(path, timeout=10, isolation_level=None)
+    db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        yield from db.execute(f"SELECT * FROM {table} {order}")
+    finally:
+        db.close()
+
+
+def _is_ban(row: tuple[Any, ...]) -> bool:
+    try:
+        Prefix(row[0], int.from_bytes(row[1], "big"), row[2])
+        Scope(row[3])
+    except (ValueError, TypeError, IndexError):
+        return False
+    return True
+
+
+def _settle(directory: Path) -> None:
+    """The renames are on the disk, not only in memory."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

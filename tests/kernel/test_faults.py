@@ -1,0 +1,143 @@
+"""Things break, one by one and several at once: the five promises of `world.py` hold. Each of them catches a planted bug."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.faults import FAULTS, MOST_FLUSHES
+from tests.kernel.lab import Pair
+from tests.kernel.world import Broken, World, keep_for_looking, world
+
+FLUSHES = {"everything_flushed", "sets_flushed", "flushed_without_nft"}
+# One process has one tracer, and what is done to a process ends what is done with it: one of each at a time, these last.
+TRACED = {name for name in FAULTS if name.startswith("netlink_says") or name == "disk_read_only"}
+OF_THE_PROCESS = {"killed", "killed_while_it_works", "stopped", "out_of_memory", "database_damaged", "database_overwritten"}
+CLOCKS = {name for name in FAULTS if name.startswith("clock")}
+POLICIES = {"policy_damaged", "trial_that_locks_out"}
+
+
+def suffer(w: World, names: list[str], dice: random.Random) -> None:
+    """These faults at once: they begin in order, an attacker and a command come meanwhile, they end in any order."""
+    running = []
+    table = True
+    for name in names:
+        begun = FAULTS[name](w, dice)
+        table &= next(begun)
+        running.append(begun)
+    w.attack()
+    if dice.random() < 0.5:
+        w.ban()
+    w.holds(table=table)
+    dice.shuffle(running)
+    for one in running:
+        with contextlib.suppress(StopIteration):
+            next(one)
+    w.recovers()
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_one_at_a_time(pair: Pair, name: str) -> None:
+    with world(pair) as w:
+        suffer(w, [name], random.Random(name))
+        suffer(w, [name], random.Random(f"{name} again"))
+
+
+def schedule(seed: int) -> list[list[str]]:
+    """Four rounds of one to three faults, no two of a round of one kind."""
+    dice = random.Random(seed)
+    rounds, flushes = [], 0
+    for _ in range(4):
+        names: list[str] = []
+        for name in dice.sample(list(FAULTS), dice.choice((1, 1, 2, 3))):
+            kinds = [kind for kind in (FLUSHES, TRACED, OF_THE_PROCESS, CLOCKS, POLICIES) if name in kind]
+            if any(kind & set(names) for kind in kinds) or (name in FLUSHES and flushes == MOST_FLUSHES):
+                continue
+            flushes += name in FLUSHES
+            names.append(name)
+        rounds.append(sorted(names, key=lambda n: n in OF_THE_PROCESS))
+    return rounds
+
+
+def run(pair: Pair, seed: int, tmp_path: Path) -> None:
+    rounds = schedule(seed)
+    with world(pair) as w:
+        dice = random.Random(f"{seed} dice")
+        for number, names in enumerate(rounds):
+            try:
+                suffer(w, names, dice)
+            except Exception as error:
+                keep_for_looking(w, tmp_path / "kept")
+                raise Broken(f"seed {seed}, round {number} of {rounds}: {error} (see {tmp_path / 'kept'})") from error
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_several_at_random(pair: Pair, tmp_path: Path, seed: int) -> None:
+    run(pair, seed, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1000, 1200))
+def test_two_hundred_schedules(pair: Pair, tmp_path: Path, seed: int) -> None:
+    run(pair, seed, tmp_path)
+
+
+@pytest.mark.long
+def test_stopped_for_a_minute(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "QUIETGATE_MINUTE", "1")
+    with world(pair) as w:
+        suffer(w, ["stopped"], random.Random(1))
+
+
+# -- bugs that were planted: the promise that catches each
+
+PLANTED = {
+    "ruleset": ("everything_flushed", """
+import quietgate.app.restore
+quietgate.app.restore.put_back = lambda *a, **k: ""
+"""),
+    "way in": ("killed", """
+import quietgate.app.admins as admins
+admins.sources = lambda *a: {}
+admins.fill = lambda sets, counting, floor, gain=False, real=admins.fill: real(sets, counting, {})
+"""),
+    "bans": ("killed", """
+from quietgate.host.store import Store
+def forgetful(self, bans, attempts, offenders, about, kernel, real=Store.put_guard):
+    real(self, [], attempts, offenders, about, kernel)
+Store.put_guard = forgetful
+"""),
+    "records": ("killed", """
+from quietgate.host.store import Store
+def without_places(self, bans, attempts, offenders, about, kernel, real=Store.put_guard):
+    real(self, bans, attempts, offenders, [], kernel)
+Store.put_guard = without_places
+"""),
+    "guarding": ("log_gone", """
+import quietgate.app.daemon, quietgate.app.sources
+quietgate.app.sources.AGAIN = 3600.0
+async def tired(self, batch, real=quietgate.app.daemon.Daemon.take, taken=[]):
+    taken.append(batch)
+    if len(taken) > 3:
+        raise RuntimeError("tired")
+    await real(self, batch)
+quietgate.app.daemon.Daemon.take = tired
+"""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("promise", list(PLANTED))
+def test_a_planted_bug_is_caught(pair: Pair, promise: str) -> None:
+    name, planted = PLANTED[promise]
+    with world(pair, planted, ready=False) as w, pytest.raises(Broken, match=f"^{promise}:"):
+        again_and_again(w, name)
+
+
+def again_and_again(w: World, name: str) -> None:
+    w.recovers()
+    for turn in range(4):
+        suffer(w, [name], random.Random(turn))
