@@ -287,6 +287,31 @@ def make_pair(root: Path) -> Iterator[Pair]:
             shutil.rmtree(path, ignore_errors=True)
 
 
+# -- clocks
+
+_CLOCK = """
+import time
+def _shifted(real=time.time):
+    try:
+        with open({clock!r}) as file:
+            return real() + float(file.read())
+    except (OSError, ValueError):
+        return real()
+time.time = _shifted
+"""
+
+
+def wrong_clock(root: Path, ahead: float, more: str = "") -> dict[str, str]:
+    """The environment of a quietgate whose wall clock is ahead by what stands in `<root>/clock`, in seconds, and which runs `more`
+    before its own. (faketime(1) breaks the clocks that nobody can set, or else `time.sleep`.)
+    """
+    place = root / "python"
+    place.mkdir(exist_ok=True)
+    (root / "clock").write_text(f"{ahead}\n")
+    (place / "sitecustomize.py").write_text(_CLOCK.format(clock=str(root / "clock")) + more)
+    return {"PYTHONPATH": str(place)}
+
+
 # -- raw packets
 
 

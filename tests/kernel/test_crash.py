@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -214,3 +214,34 @@ def test_somebody_elses_change_is_noticed_and_mended(pair: Pair) -> None:
     assert "somebody else" in pair.quietgate("diff", expect=5)
     pair.quietgate("up", "--now")
     assert pair.quietgate("status").startswith("up")
+
+
+def booted(pair: Pair, what_became_of_the_store: Callable[[Path], object]) -> str:
+    """What `boot` says on a host whose kernel has nothing of ours yet, and whose rules are in force then."""
+    pair.up(OLD)
+    pair.quietgate("ban", "198.19.0.9")
+    pair.server.sh("nft", "flush", "ruleset")
+    store = pair.root / "var/lib/quietgate/quietgate.db"
+    for end in ("-wal", "-shm"):
+        store.with_name(store.name + end).unlink(missing_ok=True)
+    what_became_of_the_store(store)
+    said = pair.quietgate("boot", expect=3)
+    assert pair.client.connect("198.19.5.1", SERVER4, 8000, timeout=0.02) is None
+    assert "deny" in pair.quietgate("why", "198.19.5.1")
+    assert pair.quietgate("status").startswith("up")
+    return said
+
+
+def test_a_boot_with_a_damaged_database_mends_it(pair: Pair) -> None:
+    said = booted(pair, lambda store: store.write_bytes(b"this is no database, " * 100))
+    assert "the database was damaged" in said
+    assert "quietgate.db.damaged" in said
+    pair.quietgate("ban", "198.19.0.9")
+
+
+def test_a_boot_without_a_database_has_the_rules_all_the_same(pair: Pair) -> None:
+    def not_a_file(store: Path) -> None:
+        store.unlink()
+        store.mkdir()
+
+    assert "without bans" in booted(pair, not_a_file)

@@ -16,6 +16,7 @@ from quietgate.app.bans import Bans
 from quietgate.app.confirmed import files_of, load_record, remember_live
 from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, drifted, in_force, listing, look, stale
+from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.app.rehearse import Report, refusal, rehearse
@@ -90,6 +91,7 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
                        "confirm it, or revert it: quietgate confirm, quietgate revert; nothing was changed")  # fmt: skip
         store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
         now = time.time()
+        follow(store)
         store.forget_ended(now)
         record = in_force(parts.generations, inside)
         if record is None or record.digest != prepared.digest or drifted(parts.nft, record) is not False:

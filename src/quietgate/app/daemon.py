@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quietgate.app.control import Control
-from quietgate.app.jumps import Jumps
+from quietgate.app.jumps import follow
 from quietgate.app.mend import mend
 from quietgate.app.names_kept import Names
 from quietgate.app.parts import Parts
@@ -63,7 +63,6 @@ class Daemon:
         self.welcome = Welcome(self.shared)
         self.names = self._names()
         self.sources: list[Source] = find(values["guard.sources"], parts.paths)
-        self.jumps = Jumps()
         self.begun = time.time()
         self.bans_made = 0
         self._stop = asyncio.Event()
@@ -107,6 +106,7 @@ class Daemon:
         """
         now = Instant(time.time(), time.monotonic())
         with contextlib.suppress(QuietgateError), locked(self.shared.parts.paths.lock, 10):
+            follow(self.shared.store)
             bans = self.shared.bans()
             if bans.lost(now.wall):
                 bans.restore(now.wall)
@@ -135,7 +135,7 @@ class Daemon:
     async def _ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            self._look_at_the_clock()
+            self.pending.look_at_the_clock()
             now = Instant(time.time(), time.monotonic())
             self.engine.tick(now)
             self.pending.flush()
@@ -186,7 +186,7 @@ class Daemon:
 
     async def take(self, batch: Batch) -> None:
         """One batch: decide, do, remember."""
-        self._look_at_the_clock()
+        self.pending.look_at_the_clock()
         wall, mono = time.time(), time.monotonic()
         made: list[core.Ban] = []
         for event in batch.events:
@@ -204,12 +204,6 @@ class Daemon:
             self._ban(made)
         self.pending.read(batch.source, batch.place)
         self.pending.soon(now=bool(made))
-
-    def _look_at_the_clock(self) -> None:
-        jump = self.jumps.new()
-        if jump is not None:
-            self.shared.log(f"warning: the clock was set by {jump.by:+.0f} s: bans that were made meanwhile move with it")
-            self.pending.jumped(jump)
 
     def _do(self, command: core.Command) -> None:
         if isinstance(command, core.Remember):

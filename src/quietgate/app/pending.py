@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from quietgate.app.jumps import Jump
+from quietgate.app.jumps import Jumps, follow
 from quietgate.app.shared import Shared
 from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
 from quietgate.guard.bans import Past
@@ -35,7 +35,8 @@ class Pending:
     _offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
     _places: dict[str, str] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
-    _jumps: list[Jump] = field(default_factory=list)
+    _jumps: Jumps = field(default_factory=Jumps)
+    _jumped: bool = False
     _due: asyncio.TimerHandle | None = None
 
     def ban(self, ban: Ban, steps: int | None) -> None:
@@ -53,10 +54,14 @@ class Pending:
         """What is not in the store yet of a source's earlier bans, the latest first."""
         return (Past(steps, ended) for prefix, steps, ended in reversed(self._offenders) if prefix == source)
 
-    def jumped(self, jump: Jump) -> None:
-        """The clock was set: bans that were made since the guard began move with it, here and in the store."""
-        self._jumps.append(jump)
+    def look_at_the_clock(self) -> None:
+        """If it was set, bans that were made since somebody first looked move with it, here and (in the next commit) in the store."""
+        jump = self._jumps.new()
+        if jump is None:
+            return
+        self.shared.log(f"warning: the clock was set by {jump.by:+.0f} s: bans that were made meanwhile move with it")
         self.bans = [replace(b, since=b.since + jump.by, until=None if b.until is None else b.until + jump.by) for b in self.bans]
+        self._jumped = True
         self.soon(now=True)
 
     def soon(self, *, now: bool) -> None:
@@ -71,15 +76,15 @@ class Pending:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if not (self.bans or self.guesses or self._places or self._jumps):
+        self.look_at_the_clock()
+        if not (self.bans or self.guesses or self._places or self._jumped):
             return
         engine = self.shared.engine
         self._places.update({f"open:{name}": json.dumps(engine.unfinished(name)) for name in self._touched})
         try:
             with locked(self.shared.parts.paths.lock, wait):
-                while self._jumps:
-                    self.shared.store.shift(*self._jumps[0])
-                    del self._jumps[0]
+                follow(self.shared.store)
+                self._jumped = False
                 if not self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time()):
                     self.shared.missed = True
         except Busy:

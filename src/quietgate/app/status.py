@@ -12,7 +12,7 @@ from quietgate.app.doctor import Finding, examine, limited_now
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
-from quietgate.errors import QuietgateError
+from quietgate.errors import QuietgateError, StateError
 from quietgate.host.store import Store
 from quietgate.policy.model import Policy
 
@@ -67,6 +67,7 @@ class Status:
     startups: tuple[tuple[int, int, int], ...] = ()
     findings: tuple[Finding, ...] = ()
     guard: Guard | None = None
+    store_error: str = ""
 
 
 def status(parts: Parts) -> Status:
@@ -110,7 +111,11 @@ def status(parts: Parts) -> Status:
     if verdict == "up" and any(f.severity == "problem" for f in findings):
         following = "quietgate doctor"
     places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
-    kept = _kept(parts, prepared.policy if prepared else None)
+    kept, store_error = (0, 0, 0, 0), ""
+    try:
+        kept = _kept(parts, prepared.policy if prepared else None)
+    except StateError as found:  # the firewall is looked at all the same
+        store_error = f"{found.message}; {found.hint}"
     return Status(
         verdict=verdict,
         why=reason,
@@ -139,6 +144,7 @@ def status(parts: Parts) -> Status:
         startups=tuple(d.startups for d in prepared.ports.daemons if d.startups) if prepared else (),
         findings=tuple(findings),
         guard=guard(parts),
+        store_error=store_error,
     )
 
 

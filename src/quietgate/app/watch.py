@@ -28,7 +28,7 @@ class Watch:
         """Where something was committed that we did not commit, see whether our table is still what it should be."""
         changes = Changes(self._shared.sets)
         looks: list[float] = []
-        again = False
+        again = True  # what happened before we looked
         while True:
             # A host where some program changes its rules all the time (kube-proxy) must not make us run nft all the time.
             await asyncio.sleep(EVERY if len(looks) < MOST_LOOKS else LESS)

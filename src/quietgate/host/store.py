@@ -349,9 +349,10 @@ class Store:
         return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), since, until, reason, by)
                 for v, f, n, scope, since, until, reason, by, _ in rows]  # fmt: skip
 
-    def shift(self, first: float, last: float, by: float) -> None:
-        """Move bans that were made between two wall seconds by so many seconds: the clock was set."""
+    def shift(self, first: float, last: float, by: float, about: Iterable[tuple[str, str]]) -> None:
+        """Move bans that were made between two wall seconds by so many seconds: the clock was set. Facts are written with it."""
         with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
             self._db.execute("UPDATE bans SET since=since+?, until=until+? WHERE since BETWEEN ? AND ?", (by, by, first, last))
 
     def about(self, key: str) -> str | None:

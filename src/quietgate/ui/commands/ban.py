@@ -13,6 +13,7 @@ import click
 from quietgate.app import admins
 from quietgate.app.bans import Bans, Outcome, Protected
 from quietgate.app.control import tell
+from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
 from quietgate.clock import format_duration, parse_duration
@@ -63,6 +64,7 @@ def command(
     requests, mistakes = read_targets(targets, prepared.policy.ssh.counting)
     with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
         now = time.time()
+        follow(store)
         store.forget_ended(now)
         counting = prepared.policy.ssh.counting
         admins.refresh(store, prepared.policy, prepared.ports.ports, now)

@@ -62,7 +62,7 @@ def _lines(s: Status) -> list[str]:
     if s.mode == "observe":
         rows.append(("mode", "observe: at the SSH ports everything is counted and nothing is dropped"))
     rows += _guard(s)
-    rows.append(("bans", f"{s.bans:,} now, {s.bans_day:,} of them made in 24 h"))
+    rows.append(("bans", f"not known: {safe(s.store_error)}" if s.store_error else f"{s.bans:,} now, {s.bans_day:,} of them made in 24 h"))
     if s.limited:
         more = f" and {len(s.limited) - SHOWN} more" if len(s.limited) > SHOWN else ""
         rows.append(("limited", f"in the last minute: {', '.join(s.limited[:SHOWN])}{more}; if one is yours, see `quietgate doctor`"))
