@@ -40,6 +40,7 @@ COMMANDS = (
     "report",
     "boot",
     "refresh",
+    "resolve",
 )
 
 
