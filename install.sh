@@ -117,7 +117,11 @@ install_all() {
     "$command" check
     "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
     at_boot
-    if has_systemd; then systemctl start $started; fi # shellcheck disable=SC2086
+    if has_systemd; then
+        systemctl try-restart quietgate-guard.service # one that runs is the old program still
+        # shellcheck disable=SC2086
+        systemctl start $started
+    fi
     "$command" status
 }
 
