@@ -63,8 +63,10 @@ def test_interrupted_at_any_moment_it_leaves_nothing_behind() -> None:
         for turn in range(TURNS):
             words = ["nsenter", "-t", str(m.pid), "-a", "/usr/local/sbin/quietgate", "demo"]
             child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            assert child.stderr is not None
+            assert child.stderr.readline().startswith("setting the stage")
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(dice.uniform(0.5, 15))
+                child.wait(dice.uniform(0, 15))
             inside = m.sh("pgrep -f 'quietgate demo'").split()[0]
             m.sh(f"kill -s {dice.choice([signal.SIGINT, signal.SIGTERM]).name[3:]} {inside}")
             _, said = child.communicate(timeout=40)
