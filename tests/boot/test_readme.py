@@ -127,12 +127,11 @@ def without_root(m: Machine) -> None:
 
 # What the examples of `--help` ask for that this host has not got, or what goes on until it is told to stop (124, by timeout(1)).
 ANSWERS = {
+    "quietgate init": "there is a policy already",
     "quietgate revert": "there is no earlier generation",
     "quietgate revert 7": "there is no generation 7",
     "quietgate confirm": "no trial is running",
     "quietgate run": "guards already",
-    "quietgate up": "",
-    "quietgate up --trial 5m": "",
     "quietgate events -f": "",
     "quietgate events -f --json | jq 'select(.event == \"ban\")'": "",
 }
@@ -143,7 +142,7 @@ def test_each_example_of_the_help_works(newcomer: Machine) -> None:
     m.sh("cd /src && ./install.sh")
     m.sh("cd /root && cp /etc/quietgate/quietgate.toml . && cp quietgate.toml new.toml && echo 203.0.113.77 > addresses.txt")
     m.write("/var/log/auth.log", "2026-11-24T20:19:33+00:00 host sshd[7]: Failed password for root from 203.0.113.9 port 7 ssh2\n")
-    tried = 0
+    tried, wrong = 0, []
     for command in COMMANDS:
         for line in re.findall(r"^  ((?:\S+ .*\| |sudo )?quietgate .*)$", m.sh(f"quietgate {command} --help"), re.MULTILINE):
             if line.startswith("quietgate down") or "sudo quietgate down" in line:
@@ -152,12 +151,11 @@ def test_each_example_of_the_help_works(newcomer: Machine) -> None:
             m.write("/root/example", f"cd /root\n{example}\n")
             done = m.run(f"timeout {TIMES.get(command, 5)} bash -o pipefail /root/example </dev/null")
             said = f"{example}: {done.returncode}\n{done.stdout[-500:]}{done.stderr}"
-            if example in ANSWERS:
-                assert done.returncode in {1, 2, 124}, said
-                assert ANSWERS[example] in done.stderr, said
-            else:
-                assert done.returncode == 0, said
-            if command == "up":
-                m.sh("quietgate revert || true")  # the trial that the example began
+            expected = (
+                done.returncode in {1, 2, 10, 124} and ANSWERS[example] in done.stderr if example in ANSWERS else done.returncode == 0
+            )
+            if not expected:
+                wrong.append(said)
             tried += 1
+    assert not wrong, "\n".join(wrong)
     assert tried > 30
