@@ -5,13 +5,16 @@
 #   sudo ./install.sh --uninstall    removes all of it but what you wrote
 # Run again, it upgrades: the rules stay in the kernel all the while. Nothing that is open now is cut.
 set -eu
+# A user who is nobody in particular runs a part of it.
+umask 022
 cd "$(dirname "$0")"
 
 home=/opt/quietgate
 command=/usr/local/sbin/quietgate
 policy=/etc/quietgate/quietgate.toml
-units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path"
-started="quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path"
+units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path
+    quietgate-resolve.socket quietgate-resolve@.service"
+started="quietgate-resolve.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path"
 
 fail() {
     echo "install.sh: $1" >&2
@@ -114,14 +117,19 @@ install_all() {
     "$command" check
     "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
     at_boot
-    if has_systemd; then systemctl start $started; fi # shellcheck disable=SC2086
+    if has_systemd; then
+        systemctl try-restart quietgate-guard.service # one that runs is the old program still
+        # shellcheck disable=SC2086
+        systemctl start $started
+    fi
     "$command" status
 }
 
 uninstall() {
     # First whatever could change the firewall meanwhile, or put it back.
     if has_systemd; then
-        systemctl stop quietgate-guard.service quietgate-refresh.timer quietgate-refresh.path quietgate-refresh.service 2>/dev/null || true
+        systemctl stop quietgate-guard.service quietgate-refresh.timer quietgate-refresh.path quietgate-refresh.service \
+            quietgate-resolve.socket 2>/dev/null || true
     elif [ -x /etc/init.d/quietgate-guard ]; then
         /etc/init.d/quietgate-guard stop || true
     fi

@@ -35,7 +35,9 @@ def test_a_fresh_debian_from_install_to_uninstall(release: str) -> None:
         assert attack.answered[BANNED] == 0
 
         with Hammer(m, banned=BANNED, free=FREE) as attack:
+            old = m.sh("systemctl show -P MainPID quietgate-guard")
             assert "was in force already" in m.sh("cd /src && ./install.sh"), "again, it upgrades"
+            assert m.sh("systemctl show -P MainPID quietgate-guard") != old, "the guard as well"
             m.sh("systemctl restart quietgate")
             m.sh("systemctl reload quietgate")
             m.sh("echo '# mine' >> /etc/quietgate/quietgate.toml && quietgate up --now")

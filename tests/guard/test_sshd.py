@@ -116,3 +116,13 @@ def test_one_place_or_none() -> None:
     assert only(place, "203.0.113.9 port 22 198.51.100.66 port 22") is None
     assert only(place, "host port 22 198.51.100.66 port 22") is not None, "a name is no place"
     assert only(place, "nothing") is None
+
+
+def test_what_was_said_zero_times_was_not_said() -> None:
+    """No logger writes it, but anybody can: an attempt that stands for nothing broke the guard's bookkeeping."""
+    for message in (
+        "message repeated 0 times: [ Unable to negotiate with 203.0.113.9 port 5: no matching cipher found. Their offer: x]",
+        "message repeated 000000000 times: [ Failed password for root from 203.0.113.9 port 5 ssh2]",
+        "PAM 0 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.9  user=root",
+    ):
+        assert understand(message) is None, message

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from quietgate.host.journal import LONGEST, NAMES, entry
+from quietgate.host.journal import LONGEST, NAMES, cursor_of, entry
 
 SAID = "Accepted publickey for root from 203.0.113.7 port 50514 ssh2: ED25519 SHA256:x"
 GENUINE = {"MESSAGE": SAID, "_UID": "0", "_COMM": "sshd", "_PID": "812", "__REALTIME_TIMESTAMP": "1790000000123456"}
@@ -48,10 +48,11 @@ def test_who_pretends_to_be_sshd_is_not(forged: bytes) -> None:
 @pytest.mark.parametrize(
     "broken",
     [b"", b"{", b"[]", b"null", b"7", b'"text"', b"\xff\xfe", line(MESSAGE=None), line(__REALTIME_TIMESTAMP=None), line(__REALTIME_TIMESTAMP="soon"),
-     line(_PID="x"), line(MESSAGE=[999]), line(MESSAGE=["a"]), line(_COMM={}), b"[" * 5000],
+     line(_PID="x"), line(MESSAGE=[999]), line(MESSAGE=["a"]), line(_COMM={}), b"[" * 5000, line(__REALTIME_TIMESTAMP="9" * 400)],
 )  # fmt: skip
 def test_what_cannot_be_read_is_passed_over(broken: bytes) -> None:
     assert entry(broken) is None
+    assert cursor_of(broken) is None
 
 
 def test_bytes_that_are_not_utf8_come_as_numbers() -> None:

@@ -40,7 +40,7 @@ def golden_cases() -> list[Path]:
     return sorted(GOLDEN.glob("*.toml"))
 
 
-def resolve(names: object) -> dict[str, tuple[Prefix, ...]]:
+def resolve(names: object, _unit: Path | None = None) -> dict[str, tuple[Prefix, ...]]:
     assert not isinstance(names, str)
     return {n: tuple(parse_address(a) for a in NAMES.get(n, ())) for n in names}  # type: ignore[attr-defined]
 

@@ -44,6 +44,22 @@ def test_a_command_that_is_none_is_answered_with_the_nearest() -> None:
     assert "did you mean status?" in done.stderr
 
 
+def test_without_a_command_it_says_which_there_are() -> None:
+    done = run()
+    assert done.returncode == Exit.USAGE
+    assert done.stdout.startswith("Usage: quietgate [OPTIONS] COMMAND [ARGS]...\n"), "the name that one types"
+    assert not done.stderr
+
+
+def test_a_policy_that_is_missing(tmp_path: Path) -> None:
+    for command in ("check", "show", "why 192.0.2.1"):
+        done = run("--root", str(tmp_path), *command.split())
+        assert done.returncode == Exit.USAGE
+        assert (
+            done.stderr == f"{tmp_path}/etc/quietgate/quietgate.toml: there is no policy\nwrite one that fits this host: quietgate init\n"
+        )
+
+
 def test_a_file_that_is_missing() -> None:
     done = run("check", "/nonexistent/policy.toml")
     assert done.returncode == Exit.USAGE

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from quietgate.errors import Exit, HostError, QuietgateError
+from quietgate.errors import Exit, HostError, NotPermitted, QuietgateError
 from quietgate.host.systemd import start_words
 
 MOST_CLIENTS = 32
@@ -186,7 +186,7 @@ class Control:
 
 
 def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """Ask the guard one thing. Raises NeedsDaemon when it does not run or does not answer."""
+    """Ask the guard one thing. Raises NeedsDaemon when it does not run or answer, NotPermitted."""
     with connected(path, timeout) as stream:
         stream.write(json.dumps(request).encode() + b"\n")
         stream.flush()
@@ -203,7 +203,7 @@ def connected(path: Path, timeout: float | None):  # type: ignore[no-untyped-def
             with s.makefile("rwb") as stream:
                 yield stream
     except PermissionError:
-        raise NeedsDaemon(
+        raise NotPermitted(
             "the guard's socket may not be used by this user", "run this as root, or join the group that control.group names"
         ) from None
     except OSError as error:
@@ -225,5 +225,5 @@ def _reply(line: bytes) -> dict[str, Any]:
 def tell(path: Path, what: str) -> None:
     """Tell a guard that runs that "bans" or the "policy" were changed; nothing happens if none does."""
     if path.exists():
-        with contextlib.suppress(NeedsDaemon):
+        with contextlib.suppress(NeedsDaemon, NotPermitted):
             ask(path, {"ask": "changed", "what": what}, 1.0)

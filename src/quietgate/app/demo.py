@@ -35,6 +35,20 @@ LATER = 5.0  # seconds after the guessers that the bots come
 STARTUPS = "10:30:60"
 EVENTS = 8
 IP_FREEBIND = 15
+# sshd and PAM note who logs in and who failed to, and tell logind: in the demo's own /run, and in logs that are not this host's.
+APART = """set -e
+folder=$1 root=$2 log=$3
+shift 3
+mount --bind "$root" "$folder/run/${root##*/}"
+mount --rbind "$folder/run" /run
+place=$(readlink -m /dev/log)
+case $place in /run/*) mkdir -p "${place%/*}"; : > "$place" ;; esac
+mount --bind "$log" /dev/log
+for logs in /var/log /var/lib/wtmpdb /var/lib/lastlog; do
+    [ ! -d "$logs" ] || mount --bind "$folder/empty" "$logs"
+done
+exec "$@"
+"""
 POLICY = "version = 1\n\n[ssh]\n# All defaults: 5 new connections a minute for each stranger, a place in sshd kept free for those who are known.\n"
 
 
@@ -71,7 +85,7 @@ class Stage:
     """Both servers and the world around them. Use as a context; `seen` looks, `attack` begins."""
 
     def __init__(self) -> None:
-        for program in ("ssh", "ssh-keygen", "nft", "ip", "unshare", "setpriv", "nsenter"):
+        for program in ("ssh", "sshd", "ssh-keygen", "nft", "ip", "mount", "unshare", "setpriv", "nsenter"):
             _program(program)
         self.root = Path(tempfile.mkdtemp(prefix="quietgate-demo-", dir="/run"))
         self.events: deque[str] = deque(maxlen=EVENTS)
@@ -174,9 +188,11 @@ class Stage:
             f"SetEnv HOME={server.place}\nPort 22\nHostKey {key}\nPidFile none\nAuthorizedKeysFile {user}.pub\nStrictModes no\nUsePAM {pam}\nPermitRootLogin yes\n"
             f"PasswordAuthentication yes\nKbdInteractiveAuthentication no\nLogLevel VERBOSE\nUseDNS no\nMaxStartups {STARTUPS}\nLoginGraceTime 20\n"
         )
-        Path("/run/sshd").mkdir(exist_ok=True)
-        mount = f"mount --bind {server.place}/log /dev/log && exec {_program('sshd')} -D -f {config}"
-        self._start(server.space, "unshare", "-m", "--propagation", "private", "sh", "-c", mount)
+        folder = self.root / f"{server.name}-mounted"
+        for name in ("run/sshd", f"run/{self.root.name}", "empty"):
+            (folder / name).mkdir(parents=True)
+        words = ["sh", "-c", APART, "sh", str(folder), str(self.root), str(server.place / "log"), _program("sshd"), "-D", "-f", str(config)]
+        self._start(server.space, "unshare", "-m", "--propagation", "private", *words)
         self._await(lambda: self._answers(server), f"sshd ({server.name})")
 
     def _answers(self, server: Server) -> bool:

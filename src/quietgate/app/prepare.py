@@ -85,7 +85,7 @@ def _resolve(policy: Policy, paths: Paths, *, ask: bool) -> tuple[dict[str, tupl
     places: dict[str, Origin] = {}
     for name, origin in policy.names():
         places.setdefault(name.text, origin)
-    resolved: dict[str, tuple[Prefix, ...]] = resolve(places) if ask else dict.fromkeys(places, ())
+    resolved: dict[str, tuple[Prefix, ...]] = resolve(places, paths.resolver) if ask else dict.fromkeys(places, ())
     failed = [n for n, addresses in resolved.items() if not addresses]
     if not failed:
         return resolved, []

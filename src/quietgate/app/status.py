@@ -13,6 +13,7 @@ from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare
 from quietgate.errors import QuietgateError, StateError
+from quietgate.host.files import policy_files
 from quietgate.host.store import Store
 from quietgate.policy.model import Policy
 
@@ -76,11 +77,11 @@ def status(parts: Parts) -> Status:
     number = inside.deciding
     record = in_force(parts.generations, inside)
     newest = parts.generations.newest()
-    error, prepared = "", None
+    error, absent, prepared = "", False, None
     try:
         prepared = prepare(parts.paths)
     except QuietgateError as found:
-        error = found.message
+        error, absent = found.message, not policy_files(parts.paths.policy, parts.paths.drop_ins)
     differs = prepared is not None and record is not None and prepared.digest != record.digest
     verdict, reason, following = "up", f"generation {number} is in force", "quietgate why ADDRESS"
     left = max(inside.left.values()) if inside.on_trial else None
@@ -104,7 +105,7 @@ def status(parts: Parts) -> Status:
     elif differs:
         verdict, reason, following = "stale", "the policy on disk is not the one in force", "quietgate diff, then quietgate up"
     if error:
-        following = "quietgate check"
+        following = "quietgate init" if absent else "quietgate check"
     ssh = prepared.policy.ssh if prepared else None
     up = inside.living is not None
     findings = examine(parts, prepared) if prepared else []

@@ -99,7 +99,7 @@ def invalid(message: str) -> Said | None:
 # -- PAM
 
 _OF_MODULE = re.compile(r"(pam_\w{1,30})\(sshd:auth\): authentication failure; ")
-_MORE = re.compile(r"PAM (\d{1,9}) more authentication failures?; ", re.ASCII)
+_MORE = re.compile(r"PAM ([1-9]\d{0,8}) more authentication failures?; ", re.ASCII)
 
 
 def pam(message: str) -> Said | None:

@@ -25,7 +25,7 @@ from quietgate.guard.said import CUT, HOSTILE, LONGEST, MOST_TIMES, Kind, Said
 
 __all__ = ["HOSTILE", "LONGEST", "Kind", "Said", "understand"]
 
-_REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ ?(.*)\]\Z", re.DOTALL | re.ASCII)
+_REPEATED = re.compile(r"message repeated ([1-9]\d{0,8}) times: \[ ?(.*)\]\Z", re.DOTALL | re.ASCII)
 
 
 def _repeated(message: str) -> Said | None:

@@ -40,8 +40,7 @@ def entry_id(flow: Flow) -> bytes | None:
             reply = s.recv(65536)
     except OSError:
         return None
-    kind = struct.unpack_from("<H", reply, 4)[0]
-    if kind == 2:  # NLMSG_ERROR
+    if len(reply) < 20 or struct.unpack_from("<H", reply, 4)[0] == 2:  # NLMSG_ERROR
         return None
     at = 20
     while at + 4 <= len(reply):
@@ -49,6 +48,7 @@ def entry_id(flow: Flow) -> bytes | None:
         if length < 4:
             return None
         if attribute & 0x3FFF == ID:
-            return reply[at + 4 : at + 8]
+            found = reply[at + 4 : at + length]
+            return found if len(found) == 4 else None
         at += (length + 3) & ~3
     return None

@@ -66,7 +66,7 @@ def entry(line: bytes) -> Entry | None:
         if isinstance(message, list):  # not UTF-8: journalctl writes the bytes as numbers
             message = bytes(message).decode("utf-8", "replace")
         return Entry(int(raw["__REALTIME_TIMESTAMP"]) / 1e6, str(message)[:LONGEST], int(raw.get("_PID", 0)))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -102,7 +102,7 @@ def cursor_of(line: bytes) -> str | None:
     """The place of one line of `-o json`."""
     try:
         found = json.loads(line).get("__CURSOR")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
 

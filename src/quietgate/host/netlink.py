@@ -27,6 +27,7 @@ NEWSETELEM, GETSETELEM, DELSETELEM, GETGEN = 12, 13, 14, 16
 GEN_ID = 1
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
+MAX_ERRNO = 4095
 NFPROTO_INET = 1
 NESTED = 0x8000
 # linux/netfilter/nf_tables.h
@@ -229,8 +230,8 @@ class SetWriter:
         while True:
             for kind, number, body in _split(self._receive()):
                 # What answers an earlier request, whose answer was given up, is passed over.
-                if kind == NLMSG_ERROR and first <= number <= self._sequence and len(body) >= 4:
-                    code = -struct.unpack_from("<i", body)[0]
+                if kind == NLMSG_ERROR and first <= number <= self._sequence:
+                    code = refusal(body)
                     if code:
                         self._drain()
                         raise _failure(code)
@@ -246,8 +247,8 @@ class SetWriter:
             for reply, number, payload in _split(self._receive()):
                 if number != self._sequence:
                     continue  # it answers an earlier request, whose answer was given up
-                if reply == NLMSG_ERROR and len(payload) >= 4:
-                    code = -struct.unpack_from("<i", payload)[0]
+                if reply == NLMSG_ERROR:
+                    code = refusal(payload)
                     if code in (0, errno.ENOENT):
                         return found
                     raise _failure(code)
@@ -272,6 +273,12 @@ class SetWriter:
                 pass
         except OSError:
             return
+
+
+def refusal(body: bytes) -> int:
+    """The error number in the body of an NLMSG_ERROR; 0 for an acknowledgement, EPROTO for what is neither (linux/err.h: MAX_ERRNO)."""
+    code = -struct.unpack_from("<i", body)[0] if len(body) >= 4 else errno.EPROTO
+    return code if 0 <= code <= MAX_ERRNO else errno.EPROTO
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -63,6 +63,11 @@ class Paths:
         return self.run / "control"
 
     @property
+    def resolver(self) -> Path:
+        """The socket of the unit that asks resolvers."""
+        return self.run / "resolver"
+
+    @property
     def guard_lock(self) -> Path:
         """Held by the guard: there is one."""
         return self.run / "guard.lock"

@@ -7,6 +7,7 @@ is not a database, or not whole (`salvage.py`).
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -392,6 +393,9 @@ class Store:
             if damaged(error):
                 raise Damaged(f"{self._path}: {error}", "the guard mends it when it starts, and keeps what can be read: "
                               f"{start_words('quietgate-guard', 'restart')}; nothing was changed") from None  # fmt: skip
+            # SQLite says only that it could not open it; whose fault that is shows at the folder, which is root's alone.
+            if isinstance(error, sqlite3.OperationalError) and not os.access(self._path.parent, os.X_OK):
+                raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None
             raise StateError(f"{self._path}: {error}", "make room, or make it writable; nothing was changed") from None
         except PermissionError:
             raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None

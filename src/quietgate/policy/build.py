@@ -45,7 +45,7 @@ def build(given: Given) -> Loaded:
             values[setting.path] = lists[setting.path]
     for path in ("ssh.trusted", "firewall.allow", "firewall.deny"):
         _not_everyone(path, lists[path], given)
-    _door(lists, given)
+    _door(lists, given, groups)
     marks = cast("tuple[int, ...]", values["firewall.marks"])
     if len(marks) != 2 or marks[0] == marks[1]:
         if "firewall.marks" not in given.broken:
@@ -104,6 +104,7 @@ class _Groups:
     def __init__(self, given: Given) -> None:
         self._given = given
         self._flat: dict[str, tuple[Entry, ...]] = {}
+        self.whole = not any(path.startswith("groups.") for path in given.broken)  # False: what they would hold is not known
 
     def addresses(self, items: Placed) -> Addresses:
         """An address list with its groups put in. What stands twice counts once, at its first place."""
@@ -130,18 +131,15 @@ class _Groups:
         given = self._given
         if name in above:
             circle = " > ".join(f"@{n}" for n in (*above[above.index(name) :], name))
-            given.problem(used_at, f"group @{name} holds itself: {circle}", "take one of these references out")
-            return ()
+            return self._mistake(used_at, f"group @{name} holds itself: {circle}", "take one of these references out")
         if name in self._flat:
             return self._flat[name]
         if name not in given.groups:
             near = get_close_matches(name, given.groups, 1, 0.6)
             remedy = f"did you mean @{near[0]}?" if near else f'define it: under [groups], {name or "office"} = ["192.0.2.0/24"]'
-            given.problem(used_at, f"there is no group {quoted('@' + name)}", remedy)
-            return ()
+            return self._mistake(used_at, f"there is no group {quoted('@' + name)}", remedy)
         if len(above) >= MAX_NESTING:
-            given.problem(used_at, f"more than {MAX_NESTING} groups inside each other", "name the addresses in one of them directly")
-            return ()
+            return self._mistake(used_at, f"more than {MAX_NESTING} groups inside each other", "name the addresses in one of them directly")
         entries: dict[Prefix | Name, Entry] = {}
         for value, origin in given.groups[name]:
             if isinstance(value, Group):
@@ -154,6 +152,11 @@ class _Groups:
                 entries.setdefault(target, Entry(target, origin, name))
         self._flat[name] = tuple(entries.values())
         return self._flat[name]
+
+    def _mistake(self, at: Origin, what: str, remedy: str) -> tuple[Entry, ...]:
+        self.whole = False
+        self._given.problem(at, what, remedy)
+        return ()
 
 
 _INSTEAD = {
@@ -172,14 +175,13 @@ def _not_everyone(path: str, addresses: Addresses, given: Given) -> None:
             given.problem(entry.origin, f"{path}: {entry} means everyone", _INSTEAD[path])
 
 
-def _door(lists: dict[str, Addresses], given: Given) -> None:
+_IN_BY_SSH = ("ssh.from", "ssh.trusted", "firewall.allow")
+
+
+def _door(lists: dict[str, Addresses], given: Given, groups: _Groups) -> None:
     """`ssh.from` that lets nobody in, or that looks like a restriction and is none."""
     who = lists["ssh.from"]
-    if not any(lists[path] or given.lists.get(path) for path in ("ssh.from", "ssh.trusted", "firewall.allow")) and not given.broken & {
-        "ssh.from",
-        "ssh.trusted",
-        "firewall.allow",
-    }:
+    if groups.whole and not any(lists[path] for path in _IN_BY_SSH) and given.broken.isdisjoint(_IN_BY_SSH):
         given.problem(given.origins["ssh.from"][0], "ssh.from is empty: nobody could reach SSH",
                       'name who may, or write from = ["anywhere"]')  # fmt: skip
     if who.anywhere and who.entries:
@@ -221,7 +223,14 @@ def _rule(raw: RawRule, groups: _Groups, given: Given) -> Rule:
             given.problem(
                 origin, f"firewall.rule.{key} is empty, so the rule matches nothing", "name addresses, or take it out to match all"
             )
-        return groups.addresses(items)
+        found = groups.addresses(items)
+        if any(isinstance(v, Group) for v, _ in items):
+            if not groups.whole:
+                raw.broken.add(key)
+            elif not found:
+                given.problem(origin, f"the groups in firewall.rule.{key} are empty, so the rule matches nothing",
+                              "name addresses in one of them, or take it out to match all")  # fmt: skip
+        return found
 
     if "name" not in raw.values and "name" not in raw.broken:
         given.problem(raw.origin, "the rule has no name", 'give it one: name = "web"')

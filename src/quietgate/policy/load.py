@@ -92,9 +92,12 @@ def _take_groups(doc: _Document, value: object, given: Given) -> None:
         origin = doc.origin(("groups", name))
         if not isinstance(members, list):
             given.problem(origin, f"group {_key(name)} is {kind(members)}", 'write a list: ["192.0.2.0/24"]')
+            given.broken.add(f"groups.{name}")
             given.groups.setdefault(name, [])
             continue
-        found, _ = _elements(doc, ("groups", name), members, address, given)
+        found, whole = _elements(doc, ("groups", name), members, address, given)
+        if not whole:
+            given.broken.add(f"groups.{name}")
         given.groups.setdefault(name, []).extend(found)
 
 

@@ -55,7 +55,7 @@ where one differs from its default.
 ## `[groups]`
 
 Names for lists of addresses, used as `"@name"` wherever addresses stand. A group may hold other groups, but not itself
-and not `"anywhere"`.
+and not `"anywhere"`. One that is empty is a mistake where it would leave a rule without addresses, or SSH open to nobody.
 
 ```toml
 [groups]

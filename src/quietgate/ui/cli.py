@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from quietgate import __version__
-from quietgate.errors import Exit, QuietgateError
+from quietgate.errors import Exit, NotPermitted, QuietgateError
 from quietgate.ui.text import safe
 
 COMMANDS = (
@@ -40,6 +40,7 @@ COMMANDS = (
     "report",
     "boot",
     "refresh",
+    "resolve",
 )
 
 
@@ -91,10 +92,14 @@ def cli(ctx: click.Context, root: Path) -> None:
 def main() -> None:
     """Run the command line and exit with a code of `Exit`. No traceback reaches a user, but a bug's."""
     try:
-        code = cli.main(standalone_mode=False)
+        # By this name, though the installed command calls `python -m quietgate`.
+        code = cli.main(prog_name="quietgate", standalone_mode=False)
         sys.stdout.flush()
     except QuietgateError as error:
         sys.exit(_report(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        sys.exit(Exit.USAGE)
     except click.UsageError as error:
         print(f"quietgate: {safe(error.format_message())}", file=sys.stderr)
         if error.ctx is not None:
@@ -111,6 +116,8 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("QUIETGATE_DEBUG"):
             raise
+        if isinstance(error, PermissionError) and os.geteuid() != 0:
+            sys.exit(_report(NotPermitted(f"{error.filename or 'a file'} may not be used by this user", "run this as root, with sudo")))
         print(f"quietgate: this is a bug of ours: {type(error).__name__}: {safe(str(error))}", file=sys.stderr)
         print("please report it, with the output under QUIETGATE_DEBUG=1; nothing more was done", file=sys.stderr)
         sys.exit(Exit.FAILED)

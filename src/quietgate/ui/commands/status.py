@@ -54,7 +54,7 @@ def _guard(s: Status) -> list[tuple[str, ...]]:
 
 
 def _lines(s: Status) -> list[str]:
-    rows: list[tuple[str, ...]] = [("ssh ports", f"{', '.join(map(str, s.ssh_ports))} ({s.ports_why})")]
+    rows: list[tuple[str, ...]] = [("ssh ports", ", ".join(map(str, s.ssh_ports)) + (f" ({s.ports_why})" if s.ports_why else ""))]
     if s.limit:
         rows.append(
             ("who", f"{s.who}; limit {s.limit} for each stranger" + (f", {s.known_limit} for each known source" if s.known_limit else ""))
