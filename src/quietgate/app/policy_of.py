@@ -7,6 +7,7 @@ from typing import cast
 from quietgate.app.inside import in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
+from quietgate.errors import PolicyError
 from quietgate.guard.bans import Sentences
 from quietgate.guard.detect import NAMES, Threshold
 from quietgate.guard.engine import Settings
@@ -26,6 +27,21 @@ def of_force(parts: Parts) -> Prepared:
         # Names are what they were at the last `up` or refresh: the guard has no way to a resolver (its unit knows no INET).
         return prepare_from(parts.paths, [File(name, text.encode()) for name, text in record.contents], ask=False)
     return prepare(parts.paths)
+
+
+def usable(parts: Parts) -> tuple[Prepared, str]:
+    """The policy on disk, or, where that has mistakes, the one in force, with a word about it: nobody shall have to mend a file
+    before he can ban. Raises QuietgateError where there is neither.
+    """
+    try:
+        return prepare(parts.paths), ""
+    except PolicyError as error:
+        record = in_force(parts.generations, look(parts.nft))
+        if record is None or not record.contents:
+            raise
+        return of_force(
+            parts
+        ), f"the policy on disk has mistakes ({error.problems[0]}): this goes by the one in force; see `quietgate check`"
 
 
 def settings(prepared: Prepared) -> Settings:

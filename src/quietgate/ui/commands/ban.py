@@ -15,7 +15,8 @@ from quietgate.app.bans import Bans, Outcome, Protected
 from quietgate.app.control import tell
 from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
-from quietgate.app.prepare import Prepared, prepare
+from quietgate.app.policy_of import usable
+from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError
 from quietgate.host import sockets
@@ -57,7 +58,9 @@ def command(
     sudo quietgate ban 203.0.113.9 --evict      a stolen administrator's account
     """
     parts = Parts.at(Paths(settings.root))
-    prepared = prepare(parts.paths)
+    prepared, warning = usable(parts)
+    if warning:
+        print(f"warning: {safe(warning)}", file=sys.stderr)
     manual = prepared.policy.bans
     seconds = manual.manual_for if length is None else _seconds(length)
     chosen = Scope(scope or manual.manual_scope)

@@ -10,7 +10,7 @@ import click
 from quietgate.app.bans import Bans, Request
 from quietgate.app.control import tell
 from quietgate.app.parts import Parts
-from quietgate.app.prepare import prepare
+from quietgate.app.policy_of import usable
 from quietgate.errors import Exit, InputError
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
@@ -40,7 +40,9 @@ def command(settings: Settings, targets: tuple[str, ...], scope: str | None, eve
     if everyone and targets:
         raise InputError("--all and an address were both given", "name addresses, or --all")
     parts = Parts.at(Paths(settings.root))
-    prepared = prepare(parts.paths)
+    prepared, warning = usable(parts)
+    if warning:
+        print(f"warning: {safe(warning)}", file=sys.stderr)
     counting = prepared.policy.ssh.counting
     scopes = [Scope(scope)] if scope else list(Scope)
     mistakes: list[Mistake] = []
