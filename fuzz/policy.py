@@ -32,7 +32,7 @@ LONGEST = 1000  # characters of one mistake
 FOUND = {"four.example.net": ("198.51.100.4",), "six.example.net": ("2001:db8::6",)}  # the others have one of each
 
 
-def _resolved(names: object) -> dict[str, tuple[object, ...]]:
+def _resolved(names: object, _resolver: object = None) -> dict[str, tuple[object, ...]]:
     assert isinstance(names, dict)
     return {n: tuple(parse_address(a) for a in FOUND.get(n, ("198.51.100.20", "2001:db8:20::1"))) for n in names}
 
