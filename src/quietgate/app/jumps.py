@@ -16,6 +16,7 @@ from typing import NamedTuple
 from quietgate.host.store import Store
 
 CLOCK = "clock"  # what is known of it, in the store
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 LEAST = 60.0  # seconds; less is what network time does all the time
 
 
@@ -61,6 +62,8 @@ def follow(store: Store) -> None:
     """Move what the store has of bans with the clock, if it was set since somebody last looked in this boot. Whoever is about to
     write or forget bans calls it first. The caller holds the lock. Raises StateError.
     """
+    if not _boot():
+        return  # the guard will see to it
     kept = store.about(CLOCK)
     jumps = Jumps(kept)
     jump = jumps.new()
@@ -71,4 +74,8 @@ def follow(store: Store) -> None:
 
 
 def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """What tells this boot from others; "" for a unit that may not see it (ProcSubset=pid)."""
+    try:
+        return BOOT.read_text().strip()
+    except OSError:
+        return ""
