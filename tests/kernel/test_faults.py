@@ -47,7 +47,6 @@ def suffer(w: World, names: list[str], dice: random.Random) -> None:
 def test_one_at_a_time(pair: Pair, name: str) -> None:
     with world(pair) as w:
         suffer(w, [name], random.Random(name))
-        suffer(w, [name], random.Random(f"{name} again"))
 
 
 def schedule(seed: int) -> list[list[str]]:
