@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
         if item.path.name in ALONE:
             item.add_marker(pytest.mark.alone)
+    items.sort(key=lambda item: item.name != "test_half_an_hour")  # first: the others are done while it runs
 
 
 @pytest.fixture
