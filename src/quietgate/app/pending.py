@@ -83,8 +83,9 @@ class Pending:
         self._places.update({f"open:{name}": json.dumps(engine.unfinished(name)) for name in self._touched})
         try:
             with locked(self.shared.parts.paths.lock, wait):
-                follow(self.shared.store)
-                self._jumped = False
+                if self._jumped:
+                    follow(self.shared.store)
+                    self._jumped = False
                 if not self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time()):
                     self.shared.missed = True
         except Busy:
