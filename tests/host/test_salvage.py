@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,5 +94,23 @@ def test_where_there_is_no_room_nothing_changes(tmp_path: Path) -> None:
     (tmp_path / "db.mended").mkdir()
     before = path.read_bytes()
     with pytest.raises(StateError, match="cannot be mended"):
+        salvage(path)
+    assert path.read_bytes() == before
+
+
+def test_a_disk_that_fills_meanwhile_costs_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that find no room are not left out without a word."""
+    path = filled(tmp_path / "db")
+    before = path.read_bytes()
+    real = sqlite3.connect
+
+    def small(place: Path, **options: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = real(place, **options)
+        if place.name.endswith(".mended"):
+            db.execute("PRAGMA max_page_count=40")  # SQLITE_FULL, as on a full disk
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    with pytest.raises(StateError, match="full"):
         salvage(path)
     assert path.read_bytes() == before

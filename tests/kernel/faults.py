@@ -333,9 +333,10 @@ def command_killed(w: World, dice: random.Random) -> Iterator[bool]:
 
 @fault
 def trial_that_locks_out(w: World, dice: random.Random) -> Iterator[bool]:
-    """A candidate under default drop with ssh.trusted alone, armed by force: it ends by itself."""
+    """A candidate that lets only strangers' addresses in, armed by force: the floor holds, and it ends by itself."""
     file = w.pair.root / "etc/quietgate/quietgate.toml"
-    file.write_text(POLICY + '[ssh]\nlimit = "1 per 1h"\n')
-    w.run("up", "--detach", "--force")
+    file.write_text(POLICY + '[ssh]\nfrom = ["203.0.113.0/24"]\n[firewall]\ndefault = "drop"\n')
+    armed = w.run("up", "--detach", "--force")
+    assert armed.returncode or w.run("status").stdout.startswith("trial"), armed.stdout
     yield True
     file.write_text(POLICY)

@@ -245,3 +245,15 @@ def test_a_boot_without_a_database_has_the_rules_all_the_same(pair: Pair) -> Non
         store.mkdir()
 
     assert "without bans" in booted(pair, not_a_file)
+
+
+def test_a_boot_with_a_damaged_database_on_a_disk_that_is_full_has_the_rules_too(pair: Pair) -> None:
+    with tmpfs(pair.root / "var/lib/quietgate", "size=2m"):
+
+        def damaged_and_full(store: Path) -> None:
+            store.write_bytes(b"this is no database, " * 100)
+            with contextlib.suppress(OSError), store.with_name("filler").open("wb", buffering=0) as stream:
+                while True:
+                    stream.write(bytes(4096))
+
+        assert "database or disk is full" in booted(pair, damaged_and_full)

@@ -5,7 +5,7 @@ The five promises, each of which `Broken` names when it is broken:
     way in      the administrator's next connection logs in
     bans        no ban that a command or the store acknowledged is lost, in the kernel or on the disk
     records     of each attacker exactly the attempts that he made are in the store
-    guarding    within `SOON` seconds of the fault's end an attacker is banned as before
+    guarding    within `SOON` seconds of the fault's end an attacker is banned as before, and nothing is in trouble any more
 """
 
 from __future__ import annotations
@@ -124,12 +124,17 @@ class World:
         self._soon(ended, "guarding: a new attacker is not banned", lambda: self.in_kernel(newest))
         self._soon(ended, "guarding: what waited is not banned", lambda: all(map(self.in_kernel, self.attackers)))
         self._soon(ended, "bans: the store does not have them", lambda: not self._unwritten())
+        self._soon(ended, "guarding: it is still in trouble", self._well)
         self._keeps(self.by_hand + self.attackers)
         for source in self.attackers[self.from_record :]:
             if self._records(source) != GUESSES:
                 raise Broken(f"records: {source} has {self._records(source)} attempts, not {GUESSES}")
         if not log_in(self.sshd):
             raise Broken("way in: the administrator does not get in")
+
+    def _well(self) -> bool:
+        told = self.guard.status()
+        return told is not None and not told["trouble"] and not any(s["trouble"] for s in told["sources"])
 
     def _in_force(self) -> bool:
         said = self.run("status").stdout

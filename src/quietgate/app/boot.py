@@ -37,11 +37,12 @@ def boot(parts: Parts) -> Booted:
     parts.nft.version()
     with locked(parts.paths.lock, WAIT):
         try:
-            return _boot(parts)
-        except Damaged:
-            trouble = mend(parts)
-            return replace(_boot(parts), trouble=trouble)
-        except StateError as error:
+            try:
+                return _boot(parts)
+            except Damaged:
+                trouble = mend(parts)
+                return replace(_boot(parts), trouble=trouble)
+        except StateError as error:  # also where it is damaged and the disk is full
             record = parts.generations.newest()
             if record is None or not record.shared:
                 raise

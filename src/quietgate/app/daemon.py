@@ -145,8 +145,7 @@ class Daemon:
                     self.shared.bans().trim(now.wall)
                 await self._forget(now.wall)
             except Damaged:
-                with contextlib.suppress(QuietgateError):
-                    self.shared.mend()
+                self.pending.mend()
             except StateError as error:
                 self.shared.trouble("store", error.message)
 
@@ -199,7 +198,9 @@ class Daemon:
                     else:
                         self._do(command)
             except Exception as error:  # noqa: BLE001  one line that we do not bear must not make us deaf to the next
-                self.shared.trouble("reading", f"a line of {batch.source} was passed over: {type(error).__name__}: {error}")
+                self.shared.trouble(
+                    "reading", f"a line of {batch.source} was passed over: {type(error).__name__}: {ascii(str(error))[:200]}"
+                )
         if made:
             self._ban(made)
         self.pending.read(batch.source, batch.place)

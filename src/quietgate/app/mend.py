@@ -8,7 +8,6 @@ from typing import Any
 
 from quietgate.app.inside import in_force, look
 from quietgate.app.parts import Parts
-from quietgate.errors import NftError
 from quietgate.firewall import names
 from quietgate.host.salvage import salvage
 from quietgate.net import Counting, Prefix, parse_address, span
@@ -22,29 +21,27 @@ def mend(parts: Parts) -> str:
 
     Nothing else reads the kernel's sets back: 100,000 bans take about a second, a million nearly a minute.
     """
-    rows, kept = salvage(parts.paths.store)
     now = time.time()
+    held = _held(parts, now)  # first: where the kernel cannot be asked, it is tried again, and nothing was changed
+    rows, kept = salvage(parts.paths.store)
     with parts.store() as store:
-        missing = [b for b in _held(parts, now) if not any(w.scope is b.scope for w in store.covering(b.prefix, now))]
+        missing = [b for b in held if not any(w.scope is b.scope for w in store.covering(b.prefix, now))]
         store.put_bans(missing, lambda: None)
     return f"the database was damaged: {rows} rows of it could be read, {len(missing)} bans came from the kernel; the damaged file is kept as {kept}"
 
 
 def _held(parts: Parts, now: float) -> list[Ban]:
     """What the kernel's sets of bans hold."""
-    try:
-        record = in_force(parts.generations, look(parts.nft))
-        counting = Counting() if record is None else Counting(*record.counting)
-        return [
-            Ban(prefix, scope, now, None if left is None else now + left, REASON, "kernel")
-            for scope in Scope
-            for version in (4, 6)
-            for name, hashed in ((names.ban(version, scope, counting), True), (names.ban_net(version, scope), False))
-            for value, left in parts.nft.held(name)
-            for prefix in prefixes_of(value, counting if hashed else None)
-        ]
-    except NftError:
-        return []  # without nft nothing can be asked: what the database still held is all there is
+    record = in_force(parts.generations, look(parts.nft))
+    counting = Counting() if record is None else Counting(*record.counting)
+    return [
+        Ban(prefix, scope, now, None if left is None else now + left, REASON, "kernel")
+        for scope in Scope
+        for version in (4, 6)
+        for name, hashed in ((names.ban(version, scope, counting), True), (names.ban_net(version, scope), False))
+        for value, left in parts.nft.held(name)
+        for prefix in prefixes_of(value, counting if hashed else None)
+    ]
 
 
 def prefixes_of(value: Any, counting: Counting | None) -> Iterable[Prefix]:

@@ -86,13 +86,13 @@ class Pending:
                 if self._jumped:
                     follow(self.shared.store)
                     self._jumped = False
+                    self.shared.missed = True  # whoever filled the sets meanwhile saw bans end that have not
                 if not self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time()):
                     self.shared.missed = True
         except Busy:
             self._keep(AGAIN)
-        except Damaged as error:
-            self.shared.trouble("store", error.message)
-            self._mend()
+        except Damaged:
+            self.mend()
         except (StateError, KernelError) as error:
             self.shared.trouble("store", error.message)
             self._keep(WAIT)
@@ -101,11 +101,17 @@ class Pending:
             for written in (self.bans, self.guesses, self._offenders, self._places, self._touched):
                 written.clear()
 
-    def _mend(self) -> None:
-        """The database is damaged: mend it (the guard waits for that), then write."""
-        with contextlib.suppress(QuietgateError):
+    def mend(self) -> None:
+        """The database is damaged: mend it (the guard waits for that), then write. Where that cannot be done, it is said and tried
+        again.
+        """
+        try:
             self.shared.mend()
-        self._keep(AGAIN)
+        except QuietgateError as error:
+            self.shared.trouble("store", error.message)
+            self._keep(WAIT)
+        else:
+            self._keep(AGAIN)
 
     def _keep(self, seconds: float) -> None:
         del self.guesses[: max(0, len(self.guesses) - MOST * 4)]  # a command may hold the lock for minutes

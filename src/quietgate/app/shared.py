@@ -39,7 +39,7 @@ class Shared:
     engine: Engine
     control: Control
     troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
-    missed: bool = False  # bans are in the store that the kernel would not take: its sets were not there
+    missed: bool = False  # the kernel may lack bans that are in the store
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property

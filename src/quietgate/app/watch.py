@@ -45,6 +45,7 @@ class Watch:
             except Busy:
                 continue
             except QuietgateError as error:
+                again = True  # the next look that finds all well ends the trouble
                 self._shared.trouble("table", error.message)
 
     async def _mend(self) -> bool:

@@ -1,7 +1,8 @@
 """What can be read of a damaged database goes into a new one; the damaged file stays beside it.
 
-SQLite reads a table from either end until it comes to a page that is not whole, so both ends are read. A row that does not
-fit the new database's types is left out. Nobody else may have the database open: the caller holds the lock.
+SQLite reads a table from either end until it comes to a page that is not whole, so both ends are read, a row at a time: a
+database may be larger than the memory there is. A row that does not fit the new database's types is left out. Nobody else may
+write meanwhile: the caller holds the lock.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from quietgate.host.store import TABLES, Store
 from quietgate.net import Prefix
 from quietgate.values import Scope
 
-# What identifies a row, for reading from the end.
+# What identifies a row, for reading from the end. Attempts have a rowid.
 _KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC",
-         "floor": "version DESC, address DESC, uid DESC", "attempts": "rowid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
+         "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
          "offenders": "version DESC, source DESC, length DESC", "about": "key DESC"}  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def _copied(old: Path, new: Path) -> int:
         for table in TABLES:
             for row in _rows(old, table):
                 if table != "bans" or _is_ban(row):
-                    with contextlib.suppress(sqlite3.Error):  # twice, or not of the types
+                    with contextlib.suppress(sqlite3.IntegrityError):  # twice, or not of the types; a full disk is neither
                         db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         db.execute("COMMIT")
         return int(sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES))
@@ -65,24 +66,35 @@ def _copied(old: Path, new: Path) -> int:
 
 
 def _rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:
-    """From the beginning; and if that came to a bad end, from the other side."""
-    backwards = f"ORDER BY {_KEYS[table]}"
+    """From the beginning; and if that comes to a bad end, from the other side. What has a key may come twice."""
+    if table == "attempts":
+        yield from _attempts(path)
+        return
     try:
-        yield from _read(path, table, "")
+        yield from _read(path, f"SELECT * FROM {table}")
     except sqlite3.Error:
-        met: set[tuple[Any, ...]] = set()
-        if table == "attempts":  # has no key that would refuse a second copy
-            with contextlib.suppress(sqlite3.Error):
-                met.update(_read(path, table, ""))
         with contextlib.suppress(sqlite3.Error):
-            yield from (row for row in _read(path, table, backwards) if row not in met)
+            yield from _read(path, f"SELECT * FROM {table} ORDER BY {_KEYS[table]}")
 
 
-def _read(path: Path, table: str, order: str) -> Iterator[tuple[Any, ...]]:
+def _attempts(path: Path) -> Iterator[tuple[Any, ...]]:
+    """Each once, though no key would refuse a second copy."""
+    last = -1
+    try:
+        for rowid, *row in _read(path, "SELECT rowid, * FROM attempts ORDER BY rowid"):
+            last = rowid
+            yield tuple(row)
+    except sqlite3.Error:
+        with contextlib.suppress(sqlite3.Error):
+            for _, *row in _read(path, f"SELECT rowid, * FROM attempts WHERE rowid > {last} ORDER BY rowid DESC"):
+                yield tuple(row)
+
+
+def _read(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
     db = sqlite3.connect(path, timeout=10, isolation_level=None)
     db.text_factory = lambda raw: raw.decode("utf-8", "replace")
     try:
-        yield from db.execute(f"SELECT * FROM {table} {order}")
+        yield from db.execute(query)
     finally:
         db.close()
 
