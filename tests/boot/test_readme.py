@@ -101,9 +101,10 @@ def test_the_three_usual_mistakes_are_answered_with_a_remedy(newcomer: Machine) 
         assert [int(n) for n in re.findall(r"^/etc/quietgate/quietgate.toml:(\d): .*; ", said, re.MULTILINE)] == [3, 4, 5, 6], said
         assert "did you mean ssh.ports?" in said
         assert said.endswith("4 mistakes; nothing was changed\n")
-    assert "this goes by the one in force" in m.sh("quietgate ban 192.0.2.1"), "whoever is attacked need not mend a file first"
+    assert "This goes by the policy in force" in m.sh("quietgate ban 192.0.2.1"), "whoever is attacked need not mend a file first"
     m.sh("rm /etc/quietgate/quietgate.toml")
-    for command in ("check", "show", "diff", "up", "up --now", "doctor", "why 192.0.2.1", "ban 192.0.2.1"):
+    assert "there is no policy. This goes by the policy in force" in m.sh("quietgate ban 192.0.2.2")
+    for command in ("check", "show", "diff", "up", "up --now", "doctor", "why 192.0.2.1"):
         said = m.sh(f"quietgate {command}", expect=2)
         assert said == "/etc/quietgate/quietgate.toml: there is no policy\nwrite one that fits this host: quietgate init\n"
     assert m.sh("quietgate status").endswith("next: quietgate init\n"), "what is in force stays, and the remedy is named"

@@ -177,7 +177,7 @@ def test_one_can_ban_while_the_policy_on_disk_has_mistakes(pair: Pair) -> None:
     pair.up('[ssh]\ntrusted = ["198.19.4.1"]\n')
     pair.policy('[ssh]\nlimit = "5/min"\n')
     said = pair.quietgate("ban", "198.19.0.9")
-    assert "goes by the one in force" in said
+    assert "This goes by the policy in force" in said
     assert "quietgate.toml:2" in said
     assert pair.client.connect("198.19.0.9", SERVER4, 8000, timeout=0.02) is None
     assert "ssh.trusted" in pair.quietgate("ban", "198.19.4.1", expect=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.kernel.lab import SERVER4, Pair
+from tests.kernel.people import PAM, logged_in
 
 
 def test_up_twice_is_once_and_down_twice_is_fine(pair: Pair) -> None:
@@ -55,3 +56,16 @@ def test_a_hundred_thousand_from_standard_input_with_one_bad_line(pair: Pair) ->
     assert "-:501" in said
     assert "99,999" in said
     assert json.loads(pair.quietgate("why", "10.1.134.159", "--json"))["verdict"] == "drop"
+
+
+def test_status_tells_of_what_is_in_force_whatever_stands_on_the_disk(pair: Pair) -> None:
+    sshd = pair.sshd(*PAM)
+    with logged_in(sshd):
+        pair.up('[ssh]\nlimit = "3 per 1m"\n')
+        for policy in ('[ssh]\nlimit = "9 per 1m"\n', '[ssh]\nlimit = "9/min"\n'):
+            pair.policy(policy)
+            said = pair.quietgate("status")
+            assert "limit 3 per 1m for each stranger" in said
+            assert "1 address of administrators kept open" in said
+        assert "quietgate.toml:2" in said
+        assert said.endswith("next: quietgate check\n")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from quietgate.app import admins, known
 from quietgate.app.bans import Bans
-from quietgate.app.confirmed import files_of, load_record, remember_live
+from quietgate.app.confirmed import load_record, remember_live
 from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, drifted, in_force, listing, look, stale
 from quietgate.app.jumps import follow
@@ -170,7 +170,7 @@ def refresh(parts: Parts) -> Refreshed:
         record = in_force(parts.generations, inside)
         if record is None or not record.contents:
             return Refreshed(inside.confirmed, changed=False, skipped="the generation in force is not on disk")
-        prepared = prepare_from(parts.paths, files_of(record))
+        prepared = prepare_from(parts.paths, record.written())
         if prepared.digest == record.digest:
             with parts.store() as store, SetWriter() as sets:
                 store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 
 from quietgate.app.apply import WAIT, put_in_force
-from quietgate.app.confirmed import files_of, load_record, load_rules
+from quietgate.app.confirmed import load_record, load_rules
 from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare, prepare_from
@@ -67,5 +67,5 @@ def _boot(parts: Parts) -> Booted:
         return Booted(record.number, load_record(parts, record), fresh=False)
     except NftError:
         # Another kernel or nft than the one it was made for: make it anew from the same files.
-        done = put_in_force(parts, prepare_from(parts.paths, files_of(record)), None)
+        done = put_in_force(parts, prepare_from(parts.paths, record.written()), None)
         return Booted(done.number, done.bans, fresh=True)

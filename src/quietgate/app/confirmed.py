@@ -19,7 +19,7 @@ from quietgate.host import sockets
 from quietgate.host.netlink import Item, SetWriter
 from quietgate.host.store import Store
 from quietgate.net import BITS, Counting
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 
 BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it has not read one
 
@@ -48,15 +48,10 @@ def _fill_again(record: Record, sets: SetWriter, store: Store) -> int:
     counting, now = Counting(*record.counting), time.time()
     count = Bans(store, sets, counting, BOOT_MAX).restore(now)
     admins.fill(sets, counting, admins.sources(store, counting, now))
-    loaded = load(files_of(record))
+    loaded = load(record.written())
     if not loaded.problems:
         known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now))
     return count
-
-
-def files_of(record: Record) -> list[File]:
-    """The policy that it was made from."""
-    return [File(name, text.encode()) for name, text in record.contents]
 
 
 def remember_live(sets: SetWriter, ports: tuple[int, ...]) -> None:

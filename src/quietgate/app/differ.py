@@ -15,7 +15,7 @@ from quietgate.firewall.compare import Change, compare
 from quietgate.firewall.compile import Facts, compile_policy
 from quietgate.firewall.limiter import Door
 from quietgate.net import BITS, Prefix
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy, Resolved, addresses_of
 
 MOST_PORTS = 64  # asked about: a policy with a thousand ports is compared by its rules
@@ -50,7 +50,7 @@ def difference(parts: Parts) -> Difference:
 
 
 def _people(prepared: Prepared, record: Record) -> Iterator[access.Change]:
-    loaded = load([File(name, text.encode()) for name, text in record.contents])
+    loaded = load(record.written())
     if loaded.problems or not record.contents:
         return
     ports = prepared.ports

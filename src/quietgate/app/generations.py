@@ -14,6 +14,7 @@ from pathlib import Path
 
 from quietgate.errors import NotPermitted, StateError
 from quietgate.host.files import sync_directory, write_durably
+from quietgate.policy.load import File
 
 KEPT = 10
 _FILE = re.compile(r"(\d{1,9})\.json\Z")
@@ -41,6 +42,10 @@ class Record:
     counting: tuple[int, int] = (32, 64)
     by: int | None = None
     cookies: tuple[int, ...] = ()
+
+    def written(self) -> list[File]:
+        """The policy files that it was made from, as they were."""
+        return [File(name, text.encode()) for name, text in self.contents]
 
 
 class Generations:

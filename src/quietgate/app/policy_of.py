@@ -7,14 +7,13 @@ from typing import cast
 from quietgate.app.inside import in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
-from quietgate.errors import PolicyError
+from quietgate.errors import InputError, PolicyError
 from quietgate.guard.bans import Sentences
 from quietgate.guard.detect import NAMES, Threshold
 from quietgate.guard.engine import Settings
 from quietgate.guard.widen import Widen
 from quietgate.host import sockets
 from quietgate.net import NEVER_BANNED, PrefixSet
-from quietgate.policy.load import File
 from quietgate.policy.model import Policy, prefixes_of
 from quietgate.policy.terms import Rate
 from quietgate.values import Scope
@@ -25,23 +24,22 @@ def of_force(parts: Parts) -> Prepared:
     record = in_force(parts.generations, look(parts.nft)) or parts.generations.newest()
     if record is not None and record.contents:
         # Names are what they were at the last `up` or refresh: the guard has no way to a resolver (its unit knows no INET).
-        return prepare_from(parts.paths, [File(name, text.encode()) for name, text in record.contents], ask=False)
+        return prepare_from(parts.paths, record.written(), ask=False)
     return prepare(parts.paths)
 
 
 def usable(parts: Parts) -> tuple[Prepared, str]:
-    """The policy on disk, or, where that has mistakes, the one in force, with a word about it: nobody shall have to mend a file
-    before he can ban. Raises QuietgateError where there is neither.
+    """The policy on disk, or, where that has mistakes or is gone, the one in force, with a word about it: nobody shall have to mend
+    a file before he can ban. Raises QuietgateError where there is neither.
     """
     try:
         return prepare(parts.paths), ""
-    except PolicyError as error:
+    except InputError as error:
         record = in_force(parts.generations, look(parts.nft))
         if record is None or not record.contents:
             raise
-        return of_force(
-            parts
-        ), f"the policy on disk has mistakes ({error.problems[0]}): this goes by the one in force; see `quietgate check`"
+        first = error.problems[0] if isinstance(error, PolicyError) else error.message
+        return of_force(parts), f"{first}. This goes by the policy in force; see `quietgate check`"
 
 
 def settings(prepared: Prepared) -> Settings:

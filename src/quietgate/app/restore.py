@@ -20,7 +20,7 @@ from quietgate.firewall import names
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.net import BITS, Counting, Prefix
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 
 
 def put_back(parts: Parts, *, only_look: bool = False) -> str:
@@ -57,7 +57,7 @@ def refill(parts: Parts) -> None:
 def _refill(parts: Parts, record: Record, *, only_look: bool) -> str:
     """Where a set does not hold what it should hold longest, all of them are filled again."""
     counting, now = Counting(*record.counting), time.time()
-    ssh = load([File(name, text.encode()) for name, text in record.contents]).policy.ssh
+    ssh = load(record.written()).policy.ssh
     with parts.store() as store, SetWriter() as sets:
         bans = Bans(store, sets, counting, 0)
         floor, logins = admins.sources(store, counting, now), known.sources(store, ssh, now)

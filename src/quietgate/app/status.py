@@ -9,9 +9,10 @@ from pathlib import Path
 from quietgate.app import admins, known
 from quietgate.app.control import ask
 from quietgate.app.doctor import Finding, examine, limited_now
+from quietgate.app.generations import Record
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
-from quietgate.app.prepare import Prepared, prepare
+from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.errors import QuietgateError, StateError
 from quietgate.host.files import policy_files
 from quietgate.host.store import Store
@@ -106,23 +107,25 @@ def status(parts: Parts) -> Status:
         verdict, reason, following = "stale", "the policy on disk is not the one in force", "quietgate diff, then quietgate up"
     if error:
         following = "quietgate init" if absent else "quietgate check"
-    ssh = prepared.policy.ssh if prepared else None
+    told = _in_effect(parts, record, prepared)
+    ssh = told.policy.ssh if told else None
     up = inside.living is not None
-    findings = examine(parts, prepared) if prepared else []
+    examined = prepared or told  # as `doctor` has it: what would be in force after the next `up`
+    findings = examine(parts, examined) if examined else []
     if verdict == "up" and any(f.severity == "problem" for f in findings):
         following = "quietgate doctor"
     places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
     kept, store_error = (0, 0, 0, 0), ""
     try:
-        kept = _kept(parts, prepared.policy if prepared else None)
+        kept = _kept(parts, told.policy if told else None)
     except StateError as found:  # the firewall is looked at all the same
         store_error = f"{found.message}; {found.hint}"
     return Status(
         verdict=verdict,
         why=reason,
         generation=number,
-        ssh_ports=record.ports if record else prepared.ports.ports if prepared else (),
-        ports_why=prepared.ports.why if prepared else "",
+        ssh_ports=record.ports if record else told.ports.ports if told else (),
+        ports_why=told.ports.why if told else "",
         who="" if ssh is None else "anyone" if ssh.sources.anywhere else f"{len(ssh.sources.entries)} in ssh.from",
         limit="" if ssh is None else str(ssh.limit) if ssh.limit else "off",
         bans=kept[0],
@@ -140,13 +143,23 @@ def status(parts: Parts) -> Status:
         floor=kept[3],
         reserve=""
         if not places or ssh is None
-        else f"strangers may hold {places.split('_')[1]} of {_begin(prepared)} places ({ssh.reserve} % reserved)",
-        limited=tuple(str(s) for s in limited_now(parts, prepared.policy)) if prepared and up else (),
-        startups=tuple(d.startups for d in prepared.ports.daemons if d.startups) if prepared else (),
+        else f"strangers may hold {places.split('_')[1]} of {_begin(told)} places ({ssh.reserve} % reserved)",
+        limited=tuple(str(s) for s in limited_now(parts, told.policy)) if told and up else (),
+        startups=tuple(d.startups for d in told.ports.daemons if d.startups) if told else (),
         findings=tuple(findings),
         guard=guard(parts),
         store_error=store_error,
     )
+
+
+def _in_effect(parts: Parts, record: Record | None, prepared: Prepared | None) -> Prepared | None:
+    """What decides now, whatever was written on the disk since; the policy on disk where nothing is in force."""
+    if record is None or not record.contents or (prepared is not None and prepared.digest == record.digest):
+        return prepared
+    try:
+        return prepare_from(parts.paths, record.written(), ask=False)
+    except QuietgateError:
+        return prepared  # it was right once: another version of ours reads it differently
 
 
 def guard(parts: Parts) -> Guard | None:

@@ -83,7 +83,7 @@ def proofs(record: Record) -> list[Proof]:
     """New logins of the administrator who armed this candidate; where it was nobody's login (a console, a script) of any
     administrator.
     """
-    policy = load([File(name, text.encode()) for name, text in record.contents]).policy
+    policy = load(record.written()).policy
     may = frozenset({record.by}) if record.by is not None else administrators(policy.lockout.admins)
     own = set(sockets.own_addresses())
     found = []
@@ -132,7 +132,7 @@ def _keep(parts: Parts, record: Record, inside: Inside) -> None:
     parts.generations.promote(record.number)
     with contextlib.suppress(QuietgateError):  # kept already; without a listing only drift cannot be told
         parts.generations.confirm(replace(record, listing=listing(parts.nft, record.number), nft=str(parts.nft.version())))
-    policy = load([File(name, text.encode()) for name, text in record.contents]).policy
+    policy = load(record.written()).policy
     systemd.refresh_every(parts.paths.root, policy.refresh)
 
 
