@@ -56,10 +56,18 @@ def crowd(count: int, most: int, version: int = 4) -> tuple[float, float, dict[s
 def main() -> None:
     print(machine.about(), machine.quiet(1), sep="\n", flush=True)
     alone = multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1)
+    sizes: dict[int, float] = {}
     for count, most, version in (*((c, 4 * c, 4) for c in COUNTS), (COUNTS[1], 4 * COUNTS[1], 6), *((c, BOUND, 4) for c in COUNTS[1:])):
         spent, size, figures = alone.apply(crowd, (count, most, version))
+        if most == 4 * count and version == 4:
+            sizes[count] = size * count
         print(f"IPv{version} {count:9,} sources, at most {most:9,}: {spent:6.2f} s, {spent / count / 2 * 1e6:5.2f} us an event, "
               f"{size:5.0f} bytes a source; held {figures['sources']:9,}, forgotten {figures['sources_forgotten']:9,}", flush=True)  # fmt: skip
+    few, many = COUNTS[1], COUNTS[2]
+    each = (sizes[many] - sizes[few]) / (many - few)
+    print(
+        f"from {few:,} to {many:,} each further source costs {each:.0f} bytes; {(sizes[few] - each * few) / 1e6:.1f} MB are there whatever the crowd"
+    )
 
 
 if __name__ == "__main__":
