@@ -56,7 +56,7 @@ class Host:
         self.reloads = 0
         self.path = FOUND / "control.socket"
         guard: Any = SimpleNamespace(
-            begun=0.0, bans_made=0, engine=Engine(Settings({})), sources=[Source("journal", Trust.JOURNAL)], shared=SimpleNamespace(troubles={}),
+            begun=0.0, bans_made=0, engine=Engine(Settings({})), sources=[Source("journal", Trust.JOURNAL)], shared=SimpleNamespace(troubles={}), alerting=SimpleNamespace(figures=dict),
             _reload=self._reload,
         )  # fmt: skip
         self.door = Door(self.path, "nobody-has-this-group", lambda name, asked: Daemon._answer(cast("Daemon", guard), name, asked))

@@ -15,6 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["quietgate"]):
     from quietgate.clock import Instant
+    from quietgate.guard.alerts import Raise, Topic
     from quietgate.guard.detect import NAMES, Threshold
     from quietgate.guard.engine import Check, Engine, Know, LoggedIn, Remember, Settings
     from quietgate.guard.record import Event, Stamps, Trust, read, read_numbered
@@ -33,7 +34,11 @@ GOLDEN = Path(__file__).parents[1] / "tests/guard/golden"
 EAGER = Settings({name: Threshold(1, 600.0) for name in NAMES}, widen=None)  # the first attempt bans
 # Every detector has its turn, and every bound is met.
 NARROW = Settings(
-    {name: Threshold(6 if name in ("burst", "slow") else 2, 600.0) for name in NAMES}, widen=None, most_sources=2, most_open=2
+    {name: Threshold(6 if name in ("burst", "slow") else 2, 600.0) for name in NAMES},
+    widen=None,
+    most_sources=2,
+    most_open=2,
+    alerts=frozenset(Topic),
 )
 NOW = 1.8e9  # wall seconds, after every stamp of a session
 MOST_LINES = 12  # of one session
@@ -138,6 +143,10 @@ def _judged(engine: Engine, source: str, trust: Trust, event: Event, n: int, wri
             assert command.address in accepted, f"somebody else is trusted: {event.message!r}"
         elif isinstance(command, Know):
             assert command.source in {COUNTING.source_of(a) for a in accepted}, f"somebody else is known: {event.message!r}"
+        elif isinstance(command, Raise):
+            assert command.subject in {str(COUNTING.source_of(a)) for a in (*written, *accepted)}, (
+                f"somebody else is told of: {event.message!r}"
+            )
         else:
             assert command.source in {COUNTING.source_of(a) for a in written}, f"somebody else is banned: {event.message!r}"
 

@@ -66,6 +66,11 @@ class Prefix:
         return self.value | ((1 << (BITS[self.version] - self.length)) - 1)
 
     @property
+    def host(self) -> Prefix:
+        """The first address, for where one address is wanted."""
+        return Prefix(self.version, self.value, BITS[self.version])
+
+    @property
     def single(self) -> bool:
         """True if it is one address."""
         return self.length == BITS[self.version]

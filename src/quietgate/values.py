@@ -72,6 +72,59 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """One thing that a person should know, as it is recorded. `id` 0: not yet. Times are wall seconds, `told_at` 0 for never.
+
+    `topic` and `subject` say which thing it is, `count` how often it happened, `told` of how many of these somebody was told in
+    how many `tellings`; `over` why it is over, "" while it is not; `seen` True once a person has acknowledged it.
+    """
+
+    id: int
+    topic: str
+    subject: str
+    severity: str
+    what: str
+    evidence: tuple[str, ...]
+    done: str
+    next: str
+    lasting: bool
+    first: float
+    last: float
+    count: int
+    told: int
+    tellings: int
+    told_at: float
+    over: str
+    over_told: bool
+    seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message that waits for one route: the message as JSON, wall seconds when it was made and when it is tried next, how
+    often it was, and what came of it.
+    """
+
+    id: str
+    route: str
+    message: str
+    made: float
+    due: float
+    tries: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guessed:
+    """What is left of a source's failures in a time: how many, wall seconds of the first and the last, and the names (or hashes)."""
+
+    failures: int
+    first: float
+    last: float
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A login that is open now: whose (login user number), from where, over which socket, and how that is known."""
 

@@ -39,7 +39,7 @@ def test_a_ban_is_made_though_its_connections_cannot_be_ended(shared: Any) -> No
 
 
 def test_a_login_is_welcome_though_its_place_cannot_be_given_back(shared: Any) -> None:
-    Welcome(shared)._give_place_back(LoggedIn("anna", A, 40000, 0.0))
+    Welcome(shared, lambda _: None)._give_place_back(LoggedIn("anna", A, 40000, 0.0))
 
 
 def test_the_guard_looks_again_another_time(shared: Any) -> None:

@@ -27,7 +27,7 @@ def troubles(
         return found
 
     monkeypatch.setattr(watch, "Changes", lambda _sets: SimpleNamespace(new=lambda: answer(asked, False)))
-    monkeypatch.setattr(watch, "put_back", lambda _parts, **_: answer(mended, ""))
+    monkeypatch.setattr(watch, "put_back", lambda _parts, **_: (answer(mended, ""), None))
     monkeypatch.setattr(watch, "refill", lambda _parts: answer(mended, None))
     monkeypatch.setattr(watch, "EVERY", 0.001)
     monkeypatch.setattr(watch, "SETTLED", 0.0)
@@ -36,7 +36,7 @@ def troubles(
 
     async def a_while() -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(watch.Watch(shared).run(), 0.3)  # type: ignore[arg-type]
+            await asyncio.wait_for(watch.Watch(shared, lambda _: None, lambda _: None).run(), 0.3)  # type: ignore[arg-type]
 
     asyncio.run(a_while())
     return said

@@ -40,7 +40,7 @@ def count(path: Path, table: str) -> int:
 def test_a_whole_one_comes_through_whole(tmp_path: Path) -> None:
     path = filled(tmp_path / "db")
     rows, kept = salvage(path)
-    assert rows == 2 * COUNT + 2
+    assert rows == 3 * COUNT + 2, "bans, attempts, who guessed how often"
     assert kept.exists()
     with Store(path) as store:
         assert store.count(0.0) == COUNT

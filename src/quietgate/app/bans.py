@@ -167,11 +167,12 @@ class Bans:
         """True if a set of the kernel's does not hold the ban that it should hold longest, or the one that was made first (later
         ones may have come after the loss): somebody has flushed it. The caller holds the lock.
         """
-        for ban in self._store.witnesses(now + ENDING):
-            name = self._hash_set(ban) if self._hashed(ban.prefix) else names.ban_net(ban.prefix.version, ban.scope)
-            if self._sets.get(name, _key(ban.prefix)) is None:
-                return True
-        return False
+        return not all(self.holds(ban) for ban in self._store.witnesses(now + ENDING))
+
+    def holds(self, ban: Ban) -> bool:
+        """True if the kernel's set has this ban. Raises KernelError, as where our table is not there."""
+        name = self._hash_set(ban) if self._hashed(ban.prefix) else names.ban_net(ban.prefix.version, ban.scope)
+        return self._sets.get(name, _key(ban.prefix)) is not None
 
     def _to_kernel(self, new: Sequence[Ban], gone: Sequence[Ban], now: float, *, again: bool = False) -> bool:
         """True if the kernel has the change; False if our table is not there, so that the store alone keeps it. `again`: it

@@ -16,7 +16,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from quietgate.app.alerting import Alerting
 from quietgate.app.control import Control
+from quietgate.app.history import history
 from quietgate.app.jumps import follow
 from quietgate.app.mend import mend
 from quietgate.app.names_kept import Names
@@ -24,6 +26,7 @@ from quietgate.app.parts import Parts
 from quietgate.app.pending import Pending
 from quietgate.app.policy_of import flag, number, of_force, settings
 from quietgate.app.restore import refill
+from quietgate.app.senses import Senses
 from quietgate.app.shared import Shared
 from quietgate.app.sources import Batch, Source, find
 from quietgate.app.watch import Watch
@@ -32,6 +35,7 @@ from quietgate.clock import Instant, format_duration
 from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
 from quietgate.guard import engine as core
 from quietgate.guard import widen
+from quietgate.guard.alerts import History, Login, Raise
 from quietgate.guard.bans import Past
 from quietgate.guard.connections import Outcome
 from quietgate.guard.detect import Finding
@@ -55,14 +59,16 @@ class Daemon:
     def __init__(self, parts: Parts) -> None:
         prepared = of_force(parts)
         values = prepared.policy.values
-        engine = core.Engine(settings(prepared), self._past, self._until)
+        engine = core.Engine(settings(prepared), self._past, self._until, history=self._history)
         control = Control(parts.paths.control, str(values["control.group"]), self._answer)
         self.shared = Shared(parts, _opened(parts), SetWriter(), prepared, engine, control)
         self.engine, self.control = engine, control
         self.pending = Pending(self.shared)
-        self.welcome = Welcome(self.shared)
+        self.alerting = Alerting(self.shared)
+        self.welcome = Welcome(self.shared, lambda found: self.alerting.take([found]))
         self.names = self._names()
         self.sources: list[Source] = find(values["guard.sources"], parts.paths)
+        self.senses = Senses(self.shared, self.alerting, self.sources)
         self.begun = time.time()
         self.bans_made = 0
         self._stop = asyncio.Event()
@@ -85,7 +91,8 @@ class Daemon:
             self._restore()
         await self.control.start()
         follows = [loop.create_task(s.follow(self.shared.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
-        for beside in (self._ticking(), Watch(self.shared).run(), self._catch_up(), self._watchdog()):
+        watch = Watch(self.shared, self.senses.saw, self._mended)
+        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog()):
             self.shared.spawn(beside)
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         self.shared.log(f"quietgate guards: {', '.join(s.name for s in self.sources)}")
@@ -98,6 +105,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*beside_us, return_exceptions=True)
         self.pending.flush(wait=5.0)
+        self.alerting.flush()
         await self.control.stop()
 
     def _restore(self) -> None:
@@ -115,6 +123,8 @@ class Daemon:
         for source in self.sources:
             with contextlib.suppress(ValueError, TypeError):
                 self.engine.resume(source.name, json.loads(self.shared.store.about(f"open:{source.name}") or "[]"))
+        self.alerting.restore(now)
+        self.senses.restore()
         self.shared.look(now)
 
     async def _catch_up(self) -> None:
@@ -144,6 +154,8 @@ class Daemon:
                 with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
                     self.shared.bans().trim(now.wall)
                 await self._forget(now.wall)
+                await self.senses.tick(now)
+                self.alerting.tick(now)
             except Damaged:
                 self.pending.mend()
             except StateError as error:
@@ -155,6 +167,7 @@ class Daemon:
         attempts, logins = now - number(policy, "store.events"), now - number(policy, "store.logins")
         while self.shared.store.forget_old(attempts, logins, number(policy, "store.size")):  # noqa: ASYNC110  it is no waiting
             await asyncio.sleep(0)  # others have their turn between two slices
+        await self.alerting.forget(now)
 
     async def _watchdog(self) -> None:
         usec = int(os.environ.get("WATCHDOG_USEC") or 0)
@@ -175,6 +188,7 @@ class Daemon:
             self.shared.prepared = await asyncio.get_running_loop().run_in_executor(None, of_force, self.shared.parts)
             self.engine.change(settings(self.shared.prepared))
             self.names = self._names()
+            self.alerting.change()
             self.shared.look(Instant(time.time(), time.monotonic()))
             self.shared.trouble("policy", "")
         except QuietgateError as error:
@@ -187,6 +201,8 @@ class Daemon:
         """One batch: decide, do, remember."""
         self.pending.look_at_the_clock()
         wall, mono = time.time(), time.monotonic()
+        if batch.live and batch.events:
+            self.alerting.take(self.engine.alerts.heard(batch.source, Instant(wall, mono)))
         made: list[core.Ban] = []
         for event in batch.events:
             # What is read live happened now, whatever its stamp says; what is older happened then, but never in the future.
@@ -196,7 +212,7 @@ class Daemon:
                     if isinstance(command, core.Ban):
                         made.append(command)
                     else:
-                        self._do(command)
+                        self._do(command, live=batch.live)
             except Exception as error:  # noqa: BLE001  one line that we do not bear must not make us deaf to the next
                 self.shared.trouble(
                     "reading", f"a line of {batch.source} was passed over: {type(error).__name__}: {ascii(str(error))[:200]}"
@@ -206,9 +222,11 @@ class Daemon:
         self.pending.read(batch.source, batch.place)
         self.pending.soon(now=bool(made))
 
-    def _do(self, command: core.Command) -> None:
+    def _do(self, command: core.Command, *, live: bool) -> None:
         if isinstance(command, core.Remember):
             a = command.attempt
+            if live and self.engine.is_stranger(command.source):
+                self.senses.attempt()
             kept = self.names.kept(a.user)
             if a.outcome is not Outcome.SUCCEEDED:
                 self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, kept, a.method,
@@ -218,6 +236,11 @@ class Daemon:
                                     user=kept, method=a.method, at=a.at, times=a.times)  # fmt: skip
         elif isinstance(command, (core.Know, core.LoggedIn, core.Check)):
             self.welcome.do(command)
+        elif isinstance(command, Raise):
+            self.alerting.take([command])
+        elif isinstance(command, core.Doubt):
+            if live:
+                self.senses.doubt(command)
         elif isinstance(command, core.Spared):
             self.shared.log(f"not banned: {command.source}: {command.why} ({_because(command.finding)})")
             self.shared.publish("spared", source=str(command.source), why=command.why, detector=command.finding.detector)
@@ -277,6 +300,12 @@ class Daemon:
         except StateError:
             return Past()
 
+    def _history(self, login: Login) -> History:
+        return history(self.alerting.book, self.pending.guesses, self.names, login)
+
+    def _mended(self, done: str) -> None:
+        self.alerting.take(self.engine.alerts.table(done, time.time()))
+
     def _until(self, source: Prefix) -> float:
         try:
             found = self.shared.store.covering(source, time.time())
@@ -292,12 +321,15 @@ class Daemon:
                 "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made,
                 "trouble": "; ".join(self.shared.troubles.values()),
                 "mode": "observe" if self.engine.settings.observe else "enforce", "figures": self.engine.figures(),
+                "alerts": self.alerting.figures(),
                 "sources": [{"name": s.health.name, "trust": s.health.trust.value, "last": s.health.last, "events": s.health.events,
                              "trouble": s.health.trouble} for s in self.sources],
             }  # fmt: skip
         if name == "changed":
             if asked.get("what") == "bans":
                 self.engine.look_again()
+            elif asked.get("what") == "alerts":
+                self.alerting.seen()
             else:
                 self._reload()
             return {"ok": True}

@@ -22,7 +22,7 @@ class Names:
 
     def _kept(self, user: str) -> str:
         """The name as it may be stored."""
-        if not user or self._mode == "all" or (self._mode == "known" and _exists(user)):
+        if not user or self._mode == "all" or (self._mode == "known" and exists(user)):
             return user
         return "#" + hashlib.blake2b(user.encode("utf-8", "replace"), key=self._key, digest_size=6).hexdigest()
 
@@ -45,7 +45,8 @@ class Names:
 
 
 @lru_cache(4096)
-def _exists(user: str) -> bool:
+def exists(user: str) -> bool:
+    """True if there is such a user on this host."""
     try:
         pwd.getpwnam(user)
     except (KeyError, ValueError, UnicodeError):

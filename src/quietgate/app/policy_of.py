@@ -8,9 +8,11 @@ from quietgate.app.inside import in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.errors import InputError, PolicyError
+from quietgate.guard.alerts import Topic
 from quietgate.guard.bans import Sentences
 from quietgate.guard.detect import NAMES, Threshold
 from quietgate.guard.engine import Settings
+from quietgate.guard.quiet import Manners
 from quietgate.guard.widen import Widen
 from quietgate.host import sockets
 from quietgate.net import NEVER_BANNED, PrefixSet
@@ -75,7 +77,27 @@ def settings(prepared: Prepared) -> Settings:
             number(policy, "bans.widen.v6"),
         ),
         most_open=cast("int", values["guard.max_open"]),
+        alerts=frozenset(t for t in Topic if values[f"alerts.{t.value}"]),
     )
+
+
+def manners(policy: Policy) -> Manners:
+    """How messages are to behave."""
+    values = policy.values
+    most = cast("Rate | None", values["alerts.at_most"])
+    first, _, last = str(values["alerts.quiet"]).partition("-")
+    return Manners(
+        group_for=float(number(policy, "alerts.group_for")),
+        at_most=None if most is None else (most.count, float(most.window)),
+        hours=(minutes(first), minutes(last)) if first else None,
+        kept=frozenset(t for t in Topic if values[f"alerts.{t.value}"] == "digest"),
+    )
+
+
+def minutes(text: str) -> int:
+    """`07:30` as minutes of the day."""
+    hour, _, minute = text.partition(":")
+    return int(hour) * 60 + int(minute)
 
 
 def _length(step: object) -> float:

@@ -14,7 +14,7 @@ from quietgate.app import admins, known
 from quietgate.app.bans import ENDING, Bans
 from quietgate.app.confirmed import load_record
 from quietgate.app.generations import Record
-from quietgate.app.inside import drifted, in_force, look
+from quietgate.app.inside import Inside, drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.firewall import names
 from quietgate.host.lock import locked
@@ -22,27 +22,29 @@ from quietgate.host.netlink import SetWriter
 from quietgate.net import BITS, Counting, Prefix
 from quietgate.policy.load import load
 
+NOTHING = Inside(None, None, None, {})
 
-def put_back(parts: Parts, *, only_look: bool = False) -> str:
-    """Look, and mend. Returns what was done (or, `only_look`, would be), in words; "" if all is as it should be.
+
+def put_back(parts: Parts, *, only_look: bool = False) -> tuple[str, Inside]:
+    """Look, and mend. Returns what was done (or, `only_look`, would be), in words ("" if all is as it should be), and what was found.
 
     Raises QuietgateError where it cannot be mended, Busy where one of ours is at work.
     """
     with locked(parts.paths.lock, 5):
         if parts.paths.held_down.exists():
-            return ""
+            return "", NOTHING
         inside = look(parts.nft)
         newest = parts.generations.newest()
         if not inside.on_trial:
             if newest is None or not newest.shared:
-                return ""
+                return "", inside
             if inside.confirmed != newest.number or drifted(parts.nft, newest):
                 if only_look:
-                    return f"generation {newest.number} is not whole"
+                    return f"generation {newest.number} is not whole", inside
                 count = load_record(parts, newest)
-                return f"generation {newest.number} was put back, with {count} bans"
+                return f"generation {newest.number} was put back, with {count} bans", inside
         record = in_force(parts.generations, inside)
-        return _refill(parts, record, only_look=only_look) if record is not None else ""
+        return (_refill(parts, record, only_look=only_look) if record is not None else ""), inside
 
 
 def refill(parts: Parts) -> None:

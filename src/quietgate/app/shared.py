@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
+import traceback
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,4 +114,6 @@ class Shared:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
+            if os.environ.get("QUIETGATE_DEBUG"):
+                traceback.print_exception(task.exception())
             self.trouble("task", f"{type(task.exception()).__name__}: {task.exception()}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from quietgate.app import admins, known
 from quietgate.app.control import ask
@@ -14,6 +13,7 @@ from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.errors import QuietgateError, StateError
+from quietgate.host import conntrack
 from quietgate.host.files import policy_files
 from quietgate.host.store import Store
 from quietgate.policy.model import Policy
@@ -31,9 +31,6 @@ class Guard:
     bans: int
     trouble: str
     sources: tuple[tuple[str, str, float, str], ...]
-
-
-CONNTRACK = Path("/proc/sys/net/netfilter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ def status(parts: Parts) -> Status:
         bans=kept[0],
         bans_day=kept[1],
         counters=parts.nft.counters() if up else {},
-        conntrack=_conntrack(),
+        conntrack=conntrack.fill(),
         policy_error=error,
         policy_differs=differs,
         warnings=tuple(str(w) for w in prepared.warnings) if prepared else (),
@@ -188,13 +185,6 @@ def _kept(parts: Parts, policy: Policy | None) -> tuple[int, int, int, int]:
     with Store(parts.paths.store, read_only=True) as store:
         sources = (len(known.sources(store, policy.ssh, now)), len(admins.sources(store, policy.ssh.counting, now))) if policy else (0, 0)
         return store.count(now), store.count_since(now, now - 86400), *sources
-
-
-def _conntrack() -> tuple[int, int] | None:
-    try:
-        return tuple(int((CONNTRACK / f).read_text()) for f in ("nf_conntrack_count", "nf_conntrack_max"))  # type: ignore[return-value]
-    except (OSError, ValueError):
-        return None
 
 
 def counter_words() -> dict[str, str]:

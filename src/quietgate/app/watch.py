@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from collections.abc import Callable
 
+from quietgate.app.inside import Inside
 from quietgate.app.restore import put_back, refill
 from quietgate.app.shared import Shared
 from quietgate.errors import Busy, QuietgateError
@@ -20,8 +22,9 @@ FIGHT, MOST_MENDED = 600.0, 3  # so often in so many seconds is our table put ba
 class Watch:
     """Watches our table. `run` runs until it is cancelled."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, shared: Shared, saw: Callable[[Inside], None], mended: Callable[[str], None]) -> None:
+        """`saw` is told of each look, `mended` of what was put back."""
+        self._shared, self._saw, self._tell = shared, saw, mended
         self._mended: list[float] = []
 
     async def run(self) -> None:
@@ -55,12 +58,13 @@ class Watch:
         given_up = len(self._mended) >= MOST_MENDED
         mend = functools.partial(put_back, self._shared.parts, only_look=given_up)
         try:
-            done = await asyncio.get_running_loop().run_in_executor(None, mend)
+            done, inside = await asyncio.get_running_loop().run_in_executor(None, mend)
         except Busy:
             return False
         except QuietgateError as error:
             self._shared.trouble("table", f"our table was changed by somebody else, and could not be mended: {error.message}")
             return False
+        self._saw(inside)
         if not done:
             self._shared.trouble("table", "")
         elif given_up:
@@ -69,4 +73,5 @@ class Watch:
             self._mended.append(now)
             self._shared.log(f"warning: somebody else changed our table; {done}")
             self._shared.publish("table", done=done)
+            self._tell(done)
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 from quietgate.app import admins
 from quietgate.app.shared import Shared
@@ -16,6 +17,7 @@ from quietgate.errors import KernelError, StateError
 from quietgate.firewall import names
 from quietgate.firewall.limiter import Door, Places
 from quietgate.guard import engine as core
+from quietgate.guard.alerts import Raise
 from quietgate.host import conntrack, sockets
 from quietgate.host.sessions import administrators, live, user_number
 from quietgate.net import BITS
@@ -28,13 +30,17 @@ MOST_CHECKS = 64  # logins that are being verified: anybody can write such lines
 class Welcome:
     """Does what the engine says of logins."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, tell: Callable[[Raise], None]) -> None:
+        """`tell`: where a login that a person should know of goes."""
         self._shared = shared
+        self._tell = tell
         self._checks: set[core.Check] = set()
 
-    def do(self, command: core.Know | core.LoggedIn | core.Check) -> None:
+    def do(self, command: core.Know | core.LoggedIn | core.Check | Raise) -> None:
         """One command."""
-        if isinstance(command, core.Know):
+        if isinstance(command, Raise):
+            self._tell(command)
+        elif isinstance(command, core.Know):
             self._know(command)
         elif isinstance(command, core.LoggedIn):
             self._logged_in(command)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from quietgate.clock import Instant
+from quietgate.guard.alerts import Alerts, History, Login, Raise, Topic
 from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.detect import Detectors, Finding, Threshold
@@ -25,8 +26,11 @@ from quietgate.guard.widen import Neighbourhoods, Widen
 from quietgate.net import Counting, Prefix, PrefixSet
 from quietgate.values import Guess, Scope
 
-SAID_AGAIN = 600.0  # seconds after which a spared source may be named again
+SAID_AGAIN = 600.0  # seconds after which a spared source may be named again, and a banned one that is still heard doubted
 MOST_SPARED = 4096
+MOST_DOUBTED = 256
+STILL_HEARD = 180.0  # seconds: LoginGraceTime is two minutes
+SAME_LOGIN = 5.0  # seconds by which two witnesses of one login may differ
 _ACCEPTED = Kind.ACCEPTED  # asked of every event: see connections.py
 
 
@@ -46,6 +50,7 @@ class Settings:
     most_sources: int = 200_000
     most_open: int = 10_000
     widen: Widen | None = Widen()  # noqa: RUF009  immutable
+    alerts: frozenset[Topic] = frozenset()  # what a person wants to hear of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,14 @@ class Check:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A banned source is still heard: see whether the kernel has its ban."""
+
+    source: Prefix
+    trust: Trust
+
+
 class Remember(NamedTuple):
     """Keep this attempt. (A tuple, as what it holds: there is one for every guess.)"""
 
@@ -106,7 +119,7 @@ class Remember(NamedTuple):
     trust: Trust
 
 
-Command: TypeAlias = Ban | Spared | Know | LoggedIn | Check | Remember
+Command: TypeAlias = Ban | Spared | Know | LoggedIn | Check | Remember | Doubt | Raise
 
 
 def nothing(_source: Prefix) -> Past:
@@ -114,14 +127,23 @@ def nothing(_source: Prefix) -> Past:
     return Past()
 
 
+def unheard_of(_login: Login) -> History:
+    """No history at all."""
+    return History()
+
+
 @dataclass(slots=True)
 class Engine:
-    """The guard's state. `past` tells what the store remembers of a source, `until` the wall second when its ban ends (0: none)."""
+    """The guard's state. `past` tells what the store remembers of a source, `until` the wall second when its ban ends (0: none),
+    `history` what was there before a login.
+    """
 
     settings: Settings
     past: Callable[[Prefix], Past] = nothing
     until: Callable[[Prefix], float] = lambda _source: 0.0
     dice: random.Random = field(default_factory=random.Random)
+    history: Callable[[Login], History] = unheard_of
+    alerts: Alerts = field(init=False)
     detectors: Detectors = field(init=False)
     neighbourhoods: Neighbourhoods | None = field(init=False)
     _connections: dict[str, Connections] = field(default_factory=dict)
@@ -129,8 +151,10 @@ class Engine:
     _floor: frozenset[Prefix] = frozenset()
     _banned: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
     _spared: dict[Prefix, float] = field(default_factory=dict)
+    _doubted: dict[Prefix, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.alerts = Alerts(self.settings.alerts)
         self.detectors = self._detectors()
         self.neighbourhoods = Neighbourhoods(self.settings.widen) if self.settings.widen is not None else None
 
@@ -146,6 +170,7 @@ class Engine:
         if settings.widen != self.settings.widen:
             self.neighbourhoods = Neighbourhoods(settings.widen) if settings.widen is not None else None
         self.settings = settings
+        self.alerts.on = settings.alerts
         if counted:
             self.detectors = self._detectors()
         else:
@@ -188,12 +213,13 @@ class Engine:
         connections = self._connections[source] = Connections(self.settings.most_open)
         connections.restore(rows)
 
-    def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Know | LoggedIn]:
+    def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Know | LoggedIn | Raise]:
         """A login that nobody could have forged."""
         source = self.settings.counting.source_of(address)
+        raised = self._looked_at(user, address, source, at)
         attempt = Attempt(at.wall, address, Outcome.SUCCEEDED, user, False, "login", "")
         self.detectors.saw(attempt, source, at.mono)
-        found: list[Know | LoggedIn] = [LoggedIn(user, address, port, at.wall)]
+        found: list[Know | LoggedIn | Raise] = [*raised, LoggedIn(user, address, port, at.wall)]
         if self.settings.known_for is not None:
             until = at.wall + self.settings.known_for
             self._known[source] = max(until, self._known.get(source, 0.0))
@@ -220,8 +246,13 @@ class Engine:
         for table in (self._known, self._banned):
             for source in [s for s, until in table.items() if until <= now.wall]:
                 del table[source]
-        for source in [s for s, at in self._spared.items() if now.mono - at > SAID_AGAIN]:
-            del self._spared[source]
+        for said in (self._spared, self._doubted):
+            for source in [s for s, at in said.items() if now.mono - at > SAID_AGAIN]:
+                del said[source]
+
+    def is_stranger(self, source: Prefix) -> bool:
+        """True for whom the limiter counts: nobody known, trusted, or on the floor."""
+        return source not in self._known and source not in self._floor and not self.settings.spared.overlaps(source)
 
     def figures(self) -> dict[str, int]:
         """What is held, and what was given up for want of room or clarity."""
@@ -250,6 +281,8 @@ class Engine:
         if banned is not None:
             # What still comes of a banned source is the end of its connections, which we cut.
             if at.wall < banned:
+                if not self.settings.observe and self._is_doubtful(source, at.mono):
+                    found.append(Doubt(source, trust))
                 return found
             del self._banned[source]
         known = self._known.get(source, 0.0) > at.wall
@@ -259,7 +292,35 @@ class Engine:
             found.append(judged)
             if isinstance(judged, Ban):
                 found += self._widened(judged)
+            elif isinstance(judged, Spared):
+                found += self.alerts.spared(judged.source, judged.why, judged.finding, at.wall)
         return found
+
+    def _is_doubtful(self, source: Prefix, now: float) -> bool:
+        """True if a banned source is heard longer than its last connection can go on."""
+        first = self._doubted.get(source)
+        if first is None:
+            if len(self._doubted) < MOST_DOUBTED:
+                self._doubted[source] = now
+            return False
+        if now - first < STILL_HEARD:
+            return False
+        self._doubted[source] = now
+        return True
+
+    def _looked_at(self, user: str, address: Prefix, source: Prefix, at: Instant) -> list[Raise]:
+        """What a person should know of a login. Before it makes its source known."""
+        if not self.settings.alerts:
+            return []
+        # What somebody was let off with (observe) shuts nobody out.
+        banned = self.until(address) > at.wall or (not self.settings.observe and self._banned.get(source, 0.0) > at.wall)
+        # Who is known by this very login alone, since somebody else read of it first, was not known before.
+        known_for = self.settings.known_for or 0.0
+        known = self._known.get(source, 0.0)
+        # Those pass before the bans are asked.
+        passes = self.settings.spared.overlaps(address) or source in self._floor
+        login = Login(user, address, source, at.wall, known > at.wall and known - known_for < at.wall - SAME_LOGIN, banned and not passes)
+        return self.alerts.login(login, self.history(login))
 
     def _widened(self, ban: Ban) -> list[Command]:
         """The ban of a whole neighbourhood, if this ban was the last that it took."""

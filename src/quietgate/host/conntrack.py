@@ -1,9 +1,12 @@
-"""One connection's entry in conntrack, over netlink (linux/netfilter/nfnetlink_conntrack.h): its id, which keys a stranger's place."""
+"""One connection's entry in conntrack, over netlink (linux/netfilter/nfnetlink_conntrack.h): its id, which keys a stranger's place;
+and how full it is.
+"""
 
 from __future__ import annotations
 
 import socket
 import struct
+from pathlib import Path
 
 from quietgate.net import BITS
 from quietgate.values import Flow
@@ -14,6 +17,18 @@ TUPLE_IP, TUPLE_PROTO = 1, 2
 V4_SRC, V4_DST, V6_SRC, V6_DST = 1, 2, 3, 4
 PROTO_NUM, PROTO_SRC, PROTO_DST = 1, 2, 3
 NESTED = 0x8000
+
+
+PROC = Path("/proc/sys/net/netfilter")
+
+
+def fill() -> tuple[int, int] | None:
+    """How many connections this host tracks, and how many it can (nf_conntrack-sysctl.rst); None where it tracks none."""
+    try:
+        count, most = (int((PROC / f).read_text()) for f in ("nf_conntrack_count", "nf_conntrack_max"))
+    except (OSError, ValueError):
+        return None
+    return count, most
 
 
 def _attr(kind: int, payload: bytes) -> bytes:

@@ -68,6 +68,11 @@ class Paths:
         return self.run / "resolver"
 
     @property
+    def deliverer(self) -> Path:
+        """The socket of the unit that carries messages."""
+        return self.run / "deliverer"
+
+    @property
     def guard_lock(self) -> Path:
         """Held by the guard: there is one."""
         return self.run / "guard.lock"

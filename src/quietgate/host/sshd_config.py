@@ -107,14 +107,27 @@ def running(listening: list[Listener]) -> Iterator[Daemon]:
     """Every sshd of root's that holds a listening socket of this network namespace: anyone may name a program sshd."""
     ports = {x.inode: x.port for x in listening}
     for pid, inodes in sockets.holders(frozenset(ports), "sshd").items():
-        try:
-            title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        except OSError:
+        found = _title(pid)
+        if found is None:
             continue  # it ended meanwhile
-        found = _TITLE.match(title)
-        startups = tuple(int(n) for n in found.groups()[2:]) if found and found[4] else None
-        arguments = tuple(found[2].split()) if found else ()
-        yield Daemon(pid, tuple(sorted({ports[i] for i in inodes})), startups, arguments)  # type: ignore[arg-type]
+        yield Daemon(pid, tuple(sorted({ports[i] for i in inodes})), _startups(found), tuple(found[2].split()))
+
+
+def startups_of(pid: int) -> tuple[int, int, int] | None:
+    """Of an sshd: connections that have not logged in, first and last number of MaxStartups; None if it does not say, or has ended."""
+    found = _title(pid)
+    return _startups(found) if found is not None else None
+
+
+def _title(pid: int) -> re.Match[str] | None:
+    try:
+        return _TITLE.match(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip())
+    except OSError:
+        return None
+
+
+def _startups(title: re.Match[str]) -> tuple[int, int, int] | None:
+    return (int(title[3]), int(title[4]), int(title[5])) if title[4] else None
 
 
 def _kept(arguments: tuple[str, ...]) -> tuple[str, ...]:

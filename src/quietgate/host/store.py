@@ -9,58 +9,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from quietgate.errors import Damaged, NotPermitted, StateError
+from quietgate.host import guessers
 from quietgate.host.systemd import start_words
+from quietgate.host.tables import LATER, SCHEMA, TABLES, VERSION
 from quietgate.net import BITS, Prefix
 from quietgate.values import Ban, Guess, Login, Scope
 
-VERSION = 2
-TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about")
 GRACE = 86400.0  # seconds that a ban is kept after its end
 SLICE = 5000  # attempts that are forgotten in one transaction
-_SCHEMA = """
-CREATE TABLE bans (
-    version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
-    since REAL NOT NULL, until REAL, reason TEXT NOT NULL, author TEXT NOT NULL,
-    PRIMARY KEY (version, first, length, scope)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE names (name TEXT PRIMARY KEY, addresses TEXT NOT NULL) STRICT, WITHOUT ROWID;
-"""
-# What each later version added; a fresh database gets all of them in order.
-_LATER = {
-    2: """
-CREATE TABLE logins (
-    user TEXT NOT NULL, version INTEGER NOT NULL, address BLOB NOT NULL, earliest REAL NOT NULL, latest REAL NOT NULL,
-    witness TEXT NOT NULL, PRIMARY KEY (user, version, address)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX logins_latest ON logins (latest);
-CREATE TABLE floor (
-    version INTEGER NOT NULL, address BLOB NOT NULL, uid INTEGER NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (version, address, uid)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE attempts (
-    at REAL NOT NULL, version INTEGER NOT NULL, source BLOB NOT NULL, address BLOB NOT NULL, outcome TEXT NOT NULL, user TEXT NOT NULL,
-    method TEXT NOT NULL, line TEXT NOT NULL, times INTEGER NOT NULL
-) STRICT;
-CREATE INDEX attempts_source ON attempts (version, source, at);
-CREATE INDEX attempts_at ON attempts (at);
-CREATE TABLE observed (
-    version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, at REAL NOT NULL, until REAL, reason TEXT NOT NULL,
-    PRIMARY KEY (version, source, length, at)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE offenders (
-    version INTEGER NOT NULL, source BLOB NOT NULL, length INTEGER NOT NULL, steps INTEGER NOT NULL, ended REAL NOT NULL,
-    PRIMARY KEY (version, source, length)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-""",
-}
 
 
 class Store:
@@ -68,25 +31,25 @@ class Store:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        with self._errors():
+        with self.errors():
             if read_only:
-                self._db = _open_read_only(path)
+                self.db = _open_read_only(path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
+                self.db = sqlite3.connect(path, timeout=10, isolation_level=None)
                 path.chmod(0o600)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
+                self.db.execute("PRAGMA journal_mode=WAL")
+                self.db.execute("PRAGMA synchronous=FULL")
                 self._migrate()
 
     def _migrate(self) -> None:
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        found = self.db.execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
             raise StateError(f"{self._path} was written by a newer quietgate", "install that version again")
-        steps = [_SCHEMA] if found == 0 else []
-        steps += [text for version, text in sorted(_LATER.items()) if version > found]
+        steps = [SCHEMA] if found == 0 else []
+        steps += [text for version, text in sorted(LATER.items()) if version > found]
         if steps:
-            self._db.executescript(f"BEGIN IMMEDIATE; {' '.join(steps)} PRAGMA user_version={VERSION}; COMMIT;")
+            self.db.executescript(f"BEGIN IMMEDIATE; {' '.join(steps)} PRAGMA user_version={VERSION}; COMMIT;")
 
     def __enter__(self) -> Self:
         return self
@@ -96,32 +59,32 @@ class Store:
 
     def close(self) -> None:
         """Let it go."""
-        self._db.close()
+        self.db.close()
 
     def put_bans(self, bans: Iterable[Ban], before_commit: Callable[[], object]) -> None:
         """Write bans, replacing those of the same prefix and scope. `before_commit` runs when all is written but the
         commit; when it raises, nothing is kept.
         """
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
+        with self.transaction():
+            self.db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
             before_commit()
 
     def delete_bans(self, keys: Iterable[tuple[Prefix, Scope]], before_commit: Callable[[], object]) -> None:
         """Remove bans; those that are not there are passed over."""
-        rows = ((p.version, _packed(p), p.length, s.value) for p, s in keys)
-        with self._transaction():
-            self._db.executemany("DELETE FROM bans WHERE version=? AND first=? AND length=? AND scope=?", rows)
+        rows = ((p.version, packed(p), p.length, s.value) for p, s in keys)
+        with self.transaction():
+            self.db.executemany("DELETE FROM bans WHERE version=? AND first=? AND length=? AND scope=?", rows)
             before_commit()
 
     def forget_ended(self, now: float) -> None:
         """Remove bans that ended more than GRACE before wall time `now`: a clock that is ahead for some hours loses none."""
-        with self._transaction():
-            self._db.execute("DELETE FROM bans WHERE until IS NOT NULL AND until <= ?", (now - GRACE,))
+        with self.transaction():
+            self.db.execute("DELETE FROM bans WHERE until IS NOT NULL AND until <= ?", (now - GRACE,))
 
     def bans(self, now: float) -> Iterator[Ban]:
         """Bans in force at wall time `now`, by address."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT version, first, length, scope, since, until, reason, author FROM bans "
                 "WHERE until IS NULL OR until > ? ORDER BY version, first, length, scope", (now,)
             )  # fmt: skip
@@ -132,8 +95,8 @@ class Store:
         """IP version, packed first address, length and wall second of the last `limit` bans that somebody made for cause after
         wall second `since`, the oldest first, ended or not.
         """
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT version, first, length, since FROM bans WHERE author=? AND since > ? AND reason NOT LIKE 'widen%' ORDER BY since DESC LIMIT ?",
                 (by, since, limit),
             ).fetchall()
@@ -141,10 +104,10 @@ class Store:
 
     def find(self, prefix: Prefix) -> list[Ban]:
         """Bans of exactly this prefix, ended or not."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT scope, since, until, reason, author FROM bans WHERE version=? AND first=? AND length=?",
-                (prefix.version, _packed(prefix), prefix.length),
+                (prefix.version, packed(prefix), prefix.length),
             ).fetchall()
         return [Ban(prefix, Scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
 
@@ -154,8 +117,8 @@ class Store:
         size, shift = BITS[version] // 8, BITS[version]
         rows = [(value >> (shift - n) << (shift - n)).to_bytes(size, "big") for n in range(address.length + 1)]
         wider = ", ".join(f"(?, {n})" for n in range(address.length + 1))
-        with self._errors():
-            found = self._db.execute(  # CROSS JOIN: SQLite keeps this order, a seek for each length
+        with self.errors():
+            found = self.db.execute(  # CROSS JOIN: SQLite keeps this order, a seek for each length
                 f"WITH wider (at, n) AS (VALUES {wider}) SELECT first, length, scope, since, until, reason, author FROM wider CROSS JOIN bans "
                 "ON version=? AND first=at AND length=n WHERE until IS NULL OR until > ?", (*rows, version, now)
             ).fetchall()  # fmt: skip
@@ -164,8 +127,8 @@ class Store:
 
     def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
         """Bans in force of one IP version and scope whose prefix has another length, by address."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT first, length, since, until, reason, author FROM bans WHERE version=? AND scope=? AND length<>? "
                 "AND (until IS NULL OR until > ?) ORDER BY first, length", (version, scope.value, length, now)
             ).fetchall()  # fmt: skip
@@ -174,8 +137,8 @@ class Store:
 
     def soonest(self, count: int, now: float) -> list[Ban]:
         """The bans in force that end first, those for ever last and the oldest of them first."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT version, first, length, scope, since, until, reason, author FROM bans "
                 "WHERE until IS NULL OR until > ? ORDER BY until IS NULL, until, since LIMIT ?", (now, count)
             ).fetchall()  # fmt: skip
@@ -184,52 +147,54 @@ class Store:
 
     def count(self, now: float) -> int:
         """Bans in force at wall time `now`."""
-        with self._errors():
-            return int(self._db.execute("SELECT count(*) FROM bans WHERE until IS NULL OR until > ?", (now,)).fetchone()[0])
+        with self.errors():
+            return int(self.db.execute("SELECT count(*) FROM bans WHERE until IS NULL OR until > ?", (now,)).fetchone()[0])
 
     def count_since(self, now: float, since: float) -> int:
         """Bans in force at wall time `now` that were made after wall time `since`."""
-        with self._errors():
-            row = self._db.execute("SELECT count(*) FROM bans WHERE (until IS NULL OR until > ?) AND since > ?", (now, since))
+        with self.errors():
+            row = self.db.execute("SELECT count(*) FROM bans WHERE (until IS NULL OR until > ?) AND since > ?", (now, since))
             return int(row.fetchone()[0])
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """The last addresses of host names that resolved once."""
-        with self._errors():
-            return {name: tuple(text.split()) for name, text in self._db.execute("SELECT name, addresses FROM names")}
+        with self.errors():
+            return {name: tuple(text.split()) for name, text in self.db.execute("SELECT name, addresses FROM names")}
 
     def put_names(self, found: dict[str, tuple[str, ...]]) -> None:
         """Remember the addresses of host names."""
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", ((n, " ".join(a)) for n, a in found.items()))
+        with self.transaction():
+            self.db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", ((n, " ".join(a)) for n, a in found.items()))
 
     def put_logins(self, logins: Iterable[Login]) -> None:
         """Remember logins; of one user from one address the first and the last are kept. Idempotent."""
-        rows = ((x.user, x.address.version, _packed(x.address), x.at, x.at, x.witness) for x in logins)
-        with self._transaction():
-            self._db.executemany(
+        rows = ((x.user, x.address.version, packed(x.address), x.at, x.at, x.witness) for x in logins)
+        with self.transaction():
+            self.db.executemany(
                 "INSERT INTO logins VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "earliest=min(earliest, excluded.earliest), latest=max(latest, excluded.latest)", rows
             )  # fmt: skip
 
     def logins(self, since: float) -> list[Login]:
         """The last login of each user from each address, if after wall time `since`; the latest first."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT user, version, address, latest, witness FROM logins WHERE latest > ? ORDER BY latest DESC, user", (since,)
             ).fetchall()
         return [Login(user, Prefix(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
 
     def put_floor(self, rows: Iterable[tuple[Prefix, int]], until: float) -> None:
         """Keep these addresses of administrators (with their user numbers) open until wall time `until`, or longer if they were."""
-        packed = ((a.version, _packed(a), uid, until) for a, uid in rows)
-        with self._transaction():
-            self._db.executemany("INSERT INTO floor VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET until=max(until, excluded.until)", packed)
+        addresses = ((a.version, packed(a), uid, until) for a, uid in rows)
+        with self.transaction():
+            self.db.executemany(
+                "INSERT INTO floor VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET until=max(until, excluded.until)", addresses
+            )
 
     def floor(self, now: float) -> list[tuple[Prefix, int, float]]:
         """Address, user number and end (wall seconds) of each administrator's address that is still kept open."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT version, address, uid, until FROM floor WHERE until > ? ORDER BY version, address", (now,)
             ).fetchall()
         return [(Prefix(v, int.from_bytes(a, "big"), BITS[v]), uid, until) for v, a, uid, until in rows]
@@ -237,41 +202,42 @@ class Store:
     def drop_floor(self, prefix: Prefix) -> None:
         """Take every address in this prefix off the floor."""
         size = BITS[prefix.version] // 8
-        with self._transaction():
-            self._db.execute("DELETE FROM floor WHERE version=? AND address BETWEEN ? AND ?",
-                             (prefix.version, _packed(prefix), prefix.last.to_bytes(size, "big")))  # fmt: skip
+        with self.transaction():
+            self.db.execute("DELETE FROM floor WHERE version=? AND address BETWEEN ? AND ?",
+                             (prefix.version, packed(prefix), prefix.last.to_bytes(size, "big")))  # fmt: skip
 
-    def put_guard(self, bans: Iterable[Ban], attempts: Iterable[Guess], offenders: Iterable[tuple[Prefix, int, float]],
+    def put_guard(self, bans: Iterable[Ban], attempts: Sequence[Guess], offenders: Iterable[tuple[Prefix, int, float]],
                   about: Iterable[tuple[str, str]], before_commit: Callable[[], object]) -> None:  # fmt: skip
         """Everything one look at the log came to, in one commit: bans, evidence, the offenders' steps (with the wall second
         when their ban ends), how far was read.
         """
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
-            self._db.executemany(
+        with self.transaction():
+            self.db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
+            self.db.executemany(
                 "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (g.at, g.source.version, _packed(g.source), _packed(g.address), g.outcome, g.user, g.method, g.line, g.times)
+                    (g.at, g.source.version, packed(g.source), packed(g.address), g.outcome, g.user, g.method, g.line, g.times)
                     for g in attempts
                 ),
             )
-            self._db.executemany(
+            guessers.add(self.db, attempts)
+            self.db.executemany(
                 "INSERT OR REPLACE INTO offenders VALUES (?, ?, ?, ?, ?)",
-                ((p.version, _packed(p), p.length, steps, ended) for p, steps, ended in offenders),
+                ((p.version, packed(p), p.length, steps, ended) for p, steps, ended in offenders),
             )
-            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
+            self.db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
             before_commit()
 
     def put_observed(self, bans: Iterable[Ban]) -> None:
         """Bans that would have been made. Idempotent."""
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO observed VALUES (?, ?, ?, ?, ?, ?)",
-                                 ((b.prefix.version, _packed(b.prefix), b.prefix.length, b.since, b.until, b.reason) for b in bans))  # fmt: skip
+        with self.transaction():
+            self.db.executemany("INSERT OR REPLACE INTO observed VALUES (?, ?, ?, ?, ?, ?)",
+                                 ((b.prefix.version, packed(b.prefix), b.prefix.length, b.since, b.until, b.reason) for b in bans))  # fmt: skip
 
     def observed(self, since: float) -> list[Ban]:
         """Bans that would have been made after wall second `since`, the oldest first."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT version, source, length, at, until, reason FROM observed WHERE at > ? ORDER BY at", (since,)
             ).fetchall()
         return [
@@ -280,17 +246,17 @@ class Store:
 
     def past(self, source: Prefix) -> tuple[int, float]:
         """Steps that a source had gone, and the wall second when its last ban ended or ends; zeros for none."""
-        with self._errors():
-            row = self._db.execute("SELECT steps, ended FROM offenders WHERE version=? AND source=? AND length=?",
-                                   (source.version, _packed(source), source.length)).fetchone()  # fmt: skip
+        with self.errors():
+            row = self.db.execute("SELECT steps, ended FROM offenders WHERE version=? AND source=? AND length=?",
+                                   (source.version, packed(source), source.length)).fetchone()  # fmt: skip
         return (0, 0.0) if row is None else (row[0], row[1])
 
     def attempts(self, source: Prefix, limit: int) -> list[Guess]:
         """The last attempts of a source, the latest first."""
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT at, address, outcome, user, method, line, times FROM attempts WHERE version=? AND source=? ORDER BY at DESC LIMIT ?",
-                (source.version, _packed(source), limit),
+                (source.version, packed(source), limit),
             ).fetchall()
         bits = BITS[source.version]
         return [Guess(at, source, Prefix(source.version, int.from_bytes(a, "big"), bits), outcome, user, method, line, times)
@@ -300,8 +266,8 @@ class Store:
         """Of the last `limit` attempts after wall second `since` those of sources that are not banned now, the oldest first,
         without their lines.
         """
-        with self._errors():
-            rows = self._db.execute(
+        with self.errors():
+            rows = self.db.execute(
                 "SELECT at, version, source, address, outcome, user, method, times FROM (SELECT * FROM attempts WHERE at > ? ORDER BY at DESC LIMIT ?) "
                 "AS a WHERE NOT EXISTS (SELECT 1 FROM bans WHERE bans.version=a.version AND first=source AND (until IS NULL OR until > ?)) ORDER BY at",
                 (since, limit, now),
@@ -315,21 +281,21 @@ class Store:
         """Remove attempts before one wall second and logins before another, and the oldest attempts while the database has more
         than `size` bytes; bans stay. At most `SLICE` attempts at a time: True if there are more, so that others have their turn.
         """
-        with self._transaction():
-            self._db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
-            self._db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
-            pages, page, free = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
+        with self.transaction():
+            self.db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
+            self.db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
+            pages, page, free = (self.db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
             before = float("inf") if (pages - free) * page > size else attempts
             oldest = "SELECT rowid FROM attempts WHERE at < ? ORDER BY at LIMIT ?"
-            gone = self._db.execute(f"DELETE FROM attempts WHERE rowid IN ({oldest})", (before, SLICE)).rowcount
+            gone = self.db.execute(f"DELETE FROM attempts WHERE rowid IN ({oldest})", (before, SLICE)).rowcount
         return gone == SLICE
 
     def hashed(self, version: int, scope: Scope, length: int, now: float) -> Iterator[tuple[bytes, float | None]]:
         """Packed first address and end of the bans in force of one prefix length, in no order: for restoring, which a hundred
         thousand objects would make slow.
         """
-        with self._errors():
-            yield from self._db.execute(
+        with self.errors():
+            yield from self.db.execute(
                 "SELECT first, until FROM bans WHERE version=? AND scope=? AND length=? AND (until IS NULL OR until > ?)",
                 (version, scope.value, length, now),
             )
@@ -339,11 +305,11 @@ class Store:
         force at wall second `now`.
         """
         columns = "version, first, length, scope, since, until, reason, author"
-        with self._errors():
+        with self.errors():
             rows = [
                 row
                 for which in ("max(ifnull(until, 9e99))", "min(since)")  # SQLite takes the other columns from that row
-                for row in self._db.execute(
+                for row in self.db.execute(
                     f"SELECT {columns}, {which} FROM bans WHERE until IS NULL OR until > ? GROUP BY version, scope, length", (now,)
                 )
             ]
@@ -352,41 +318,45 @@ class Store:
 
     def shift(self, first: float, last: float, by: float, about: Iterable[tuple[str, str]]) -> None:
         """Move bans that were made between two wall seconds by so many seconds: the clock was set. Facts are written with it."""
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
-            self._db.execute("UPDATE bans SET since=since+?, until=until+? WHERE since BETWEEN ? AND ?", (by, by, first, last))
+        with self.transaction():
+            self.db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
+            self.db.execute("UPDATE bans SET since=since+?, until=until+? WHERE since BETWEEN ? AND ?", (by, by, first, last))
 
     def about(self, key: str) -> str | None:
         """A fact about this store, like the machine it belongs to."""
-        with self._errors():
-            row = self._db.execute("SELECT value FROM about WHERE key=?", (key,)).fetchone()
+        with self.errors():
+            row = self.db.execute("SELECT value FROM about WHERE key=?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def put_about(self, key: str, value: str) -> None:
         """Remember a fact about this store."""
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
+        with self.transaction():
+            self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
 
     def forget_all(self) -> None:
         """Empty every table: what stands in it belongs to another machine."""
-        with self._transaction():
+        with self.transaction():
             for table in TABLES:
-                self._db.execute(f"DELETE FROM {table}")
+                self.db.execute(f"DELETE FROM {table}")
+
+    # -- for what else lies in this database (`book.py`)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
+    def transaction(self) -> Iterator[None]:
+        """One transaction: all of it or nothing. Raises StateError, Damaged."""
+        with self.errors():
+            self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute("COMMIT")
+                self.db.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
+                    self.db.execute("ROLLBACK")
                 raise
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """SQLite's errors as ours, for whoever only reads."""
         try:
             yield
         except sqlite3.Error as error:
@@ -425,8 +395,9 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _row(b: Ban) -> tuple[int, bytes, int, str, float, float | None, str, str]:
-    return (b.prefix.version, _packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by)
+    return (b.prefix.version, packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by)
 
 
-def _packed(prefix: Prefix) -> bytes:
+def packed(prefix: Prefix) -> bytes:
+    """The first address as the tables have it."""
     return prefix.value.to_bytes(BITS[prefix.version] // 8, "big")

@@ -13,6 +13,7 @@ from quietgate.policy.check import rule_problems, shadowed
 from quietgate.policy.given import Given, Placed, RawRule
 from quietgate.policy.model import Bans, Firewall, Loaded, Lockout, Log, Policy, Rule, Ssh
 from quietgate.policy.readers import quoted
+from quietgate.policy.routes import is_address, routes
 from quietgate.policy.terms import Addresses, Anywhere, Entry, Group, Name, Rate
 
 MAX_RULES = 5000
@@ -58,6 +59,14 @@ def build(given: Given) -> Loaded:
     rules = _rules(given, groups)
     groups.unused()
     v: Any = values
+    for address in v["digest.to"]:
+        if not is_address(address):
+            given.problem(
+                given.origins["digest.to"][0], f"digest.to: {quoted(address)} is no mail address", 'write it like "ops@example.net"'
+            )
+    if v["digest.every"] != "off" and not v["digest.to"] and "digest.to" not in given.broken:
+        given.warn(given.origins["digest.every"][0], "digest.every is set, and digest.to names nobody",
+                   'name somebody: to = ["ops@example.net"], or read it yourself: quietgate report')  # fmt: skip
     policy = Policy(
         ssh=Ssh(
             ports=None if ports == "auto" else tuple(sorted(set(v["ssh.ports"]))),
@@ -94,6 +103,7 @@ def build(given: Given) -> Loaded:
         values=values,
         origins=given.origins,
         groups=tuple(given.groups),
+        routes=routes(given),
     )
     return Loaded(policy, *(tuple(sorted(dict.fromkeys(p), key=lambda p: p.origin)) for p in (given.problems, given.warnings)))
 

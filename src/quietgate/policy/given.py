@@ -12,7 +12,7 @@ Placed: TypeAlias = list[tuple[object, Origin]]
 
 @dataclass(slots=True)
 class RawRule:
-    """The keys of one `[[firewall.rule]]` that could be read. `whole` is False when one could not."""
+    """The keys of one `[[firewall.rule]]` or `[[alerts.route]]` that could be read. `whole` is False when one could not."""
 
     origin: Origin
     values: dict[str, tuple[Any, Origin]] = field(default_factory=dict)
@@ -33,6 +33,7 @@ class Given:
     lists: dict[str, Placed] = field(default_factory=dict)
     groups: dict[str, Placed] = field(default_factory=dict)
     rules: list[RawRule] = field(default_factory=list)
+    routes: list[RawRule] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

@@ -100,6 +100,19 @@ class Lockout:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """One `[[alerts.route]]`: `to` is webhook, mail or apprise; `secret` is "", "file:/PATH" or "credential:NAME"; `severity` the
+    least that goes this way: page, warn or all.
+    """
+
+    to: str
+    url: str
+    secret: str
+    severity: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A whole policy. `origins` tells for each path that is not a default where it was written."""
 
@@ -112,6 +125,7 @@ class Policy:
     values: Mapping[str, object]
     origins: Mapping[str, tuple[Origin, ...]]
     groups: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
 
     def names(self) -> Iterator[tuple[Name, Origin]]:
         """Every host name in use, with its place; a name that stands twice comes twice."""

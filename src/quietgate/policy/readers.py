@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from quietgate.clock import format_duration, parse_duration
-from quietgate.net import AddressError, Prefix, parse_prefix
+from quietgate.net import AddressError, Prefix, parse_address, parse_prefix
 from quietgate.policy.terms import Anywhere, Group, Name, Ports, Rate
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?\Z")
@@ -344,6 +344,32 @@ def _secret(value: object) -> str:
     return found
 
 
+def _textfile(value: object) -> str:
+    found = _any_text(_text(value, '"/var/lib/node_exporter/quietgate.prom"'))
+    if found and not (found.startswith("/") and found.endswith(".prom")):
+        raise Bad(f"{quoted(found)} is no such file", "write an absolute path that ends in .prom, since node_exporter reads no others")
+    return found
+
+
+_LISTEN = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]):(?P<port>[0-9]{1,5})\Z")
+
+
+def _listen(value: object) -> str:
+    found = _any_text(_text(value, '"127.0.0.1:9911"'))
+    if not found or found.startswith("/"):
+        return found
+    match = _LISTEN.match(found)
+    try:
+        if match is None or not 1 <= int(match["port"]) <= 65535:
+            raise ValueError
+        parse_address(match["v4"] or match["v6"])
+    except ValueError:
+        raise Bad(
+            f"{quoted(found)} is nothing to listen on", 'write an address and a port, like "127.0.0.1:9911" or "[::1]:9911", or a path'
+        ) from None
+    return found
+
+
 boolean = Reader("true or false", _boolean)
 alert = Reader('true, false or "digest"', _alert)
 text = Reader("text", _any_text)
@@ -358,4 +384,6 @@ mark_bit = Reader("one bit", _mark_bit)
 size = Reader('size, like "500MB"', _size)
 time_of_day = Reader('"00:00" to "23:59"', _time_of_day)
 hours = Reader('"22:00-07:00", or ""', _hours)
+textfile = Reader('path ending in .prom, or ""', _textfile)
+listen = Reader('"ADDRESS:PORT", a path, or ""', _listen)
 secret = Reader('"file:/PATH" or "credential:NAME"', _secret)

@@ -150,7 +150,7 @@ SETTINGS: tuple[Setting, ...] = (
             "mistyped passwords."),
     # alerts
     *(
-        Setting(f"alerts.{name}", t.alert, default, doc, since=LATER)
+        Setting(f"alerts.{name}", t.alert, default, doc)
         for name, default, doc in (
             ("break_in", True, "A login after failed attempts from the same source."),
             ("blind", True, "A log source is silent or failing, the table was flushed, limit or bans have no effect."),
@@ -160,14 +160,14 @@ SETTINGS: tuple[Setting, ...] = (
             ("new_network", False, "A login from where this user never came from."),
         )
     ),
-    Setting("alerts.group_for", t.duration(), "5m", "One message per thing in this time; repeats back off to a day.", since=LATER),
-    Setting("alerts.at_most", t.rate(10_000), "3 per 1h", "Messages in all, `break_in` excepted.", since=LATER),
-    Setting("alerts.quiet", t.hours, "", "Held back in these hours, unless the severity is page.", since=LATER),
-    Setting("digest.every", t.choice("off", "daily", "weekly"), "off", "How often the summary is sent.", since=LATER),
-    Setting("digest.at", t.time_of_day, "07:00", "When it is sent, in local time.", since=LATER),
-    Setting("digest.to", t.listed(t.text, "mail addresses"), [], "Who gets it.", since=LATER),
-    Setting("metrics.textfile", t.text, "", "A file for node_exporter's textfile collector; \"\": none.", since=LATER),
-    Setting("metrics.listen", t.text, "", "An address with a port, or a socket's path, to serve metrics on; \"\": none.", since=LATER),
+    Setting("alerts.group_for", t.duration(), "5m", "One message per thing in this time; repeats back off to a day."),
+    Setting("alerts.at_most", t.rate(10_000), "3 per 1h", "Messages in all; `break_in` counts, and is not held back."),
+    Setting("alerts.quiet", t.hours, "", "Held back in these hours (local time), unless the severity is page."),
+    Setting("digest.every", t.choice("off", "daily", "weekly"), "off", "How often the summary is sent."),
+    Setting("digest.at", t.time_of_day, "07:00", "When it is sent, in local time."),
+    Setting("digest.to", t.listed(t.text, "mail addresses"), [], "Who gets it."),
+    Setting("metrics.textfile", t.textfile, "", "A file for node_exporter's textfile collector; \"\": none."),
+    Setting("metrics.listen", t.listen, "", "An address with a port, like \"127.0.0.1:9911\", or a socket's path, to serve metrics on; \"\": none."),
     Setting("control.group", t.text, "quietgate", "The group that may read status and events; changes need root."),
 )  # fmt: skip
 
@@ -194,10 +194,24 @@ RULE: tuple[Setting, ...] = (
 
 ROUTE_DOC = "Where messages go; one table for each way."
 ROUTE: tuple[Setting, ...] = (
-    Setting("to", t.choice("webhook", "mail", "apprise"), None, "The way a message goes.", since=LATER),
-    Setting("url", t.text, "", "Where to: a URL, or a mail address.", since=LATER),
-    Setting("secret", t.secret, "", "What signs or opens it; never the secret itself, but where it lies.", since=LATER),
-    Setting("severity", t.choice("page", "warn", "all"), "page", "The least severity that goes this way.", since=LATER),
+    Setting("to", t.choice("webhook", "mail", "apprise"), None, "The way a message goes."),
+    Setting(
+        "url",
+        t.text,
+        "",
+        'webhook: a URL. mail: an address (through the mail server of this host), or "smtp://HOST:PORT/ADDRESS", '
+        '"smtps://USER@HOST/ADDRESS". apprise: one of its URLs.',
+    ),
+    Setting(
+        "secret",
+        t.secret,
+        "",
+        "What signs a webhook (HMAC-SHA256), opens a mail server, or holds an apprise URL; never the secret itself, but "
+        'where it lies: "file:/PATH" (root\'s alone), or "credential:NAME" (systemd\'s LoadCredential in quietgate-guard).',
+    ),
+    Setting(
+        "severity", t.choice("page", "warn", "all"), "page", "The least severity that goes this way: pages only, warnings too, or all."
+    ),
 )
 
 # Where the list may also be one word, and the words allowed there.

@@ -35,12 +35,14 @@ COMMANDS = (
     "why",
     "run",
     "events",
+    "alerts",
     "parse",
     "demo",
     "report",
     "boot",
     "refresh",
     "resolve",
+    "deliver",
 )
 
 

@@ -10,7 +10,7 @@ from quietgate.app.doctor import Finding
 from quietgate.app.explain import Explanation
 from quietgate.app.status import Status
 from quietgate.errors import PolicyError, Problem, QuietgateError
-from quietgate.values import Ban
+from quietgate.values import Ban, Noted
 
 VERSION = 1
 
@@ -54,6 +54,12 @@ def status(s: Status) -> dict[str, Any]:
             "sources": [{"name": n, "trust": t, "last": at, "trouble": why} for n, t, at, why in s.guard.sources],
         },
     }  # fmt: skip
+
+
+def alert(n: Noted) -> dict[str, Any]:
+    """A thing that a person should know. Times in seconds since 1970; `over` says why it is, "" while it is not."""
+    return {"id": n.id, "topic": n.topic, "subject": n.subject, "severity": n.severity, "what": n.what, "evidence": list(n.evidence), "done": n.done,
+            "next": n.next, "first": n.first, "last": n.last, "count": n.count, "told": n.told, "over": n.over, "acknowledged": n.seen}  # fmt: skip
 
 
 def finding(f: Finding) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import unicodedata
+from html import escape
 
 # Cc controls, Cf format (bidi overrides, zero width), Cs surrogates, Co private, Cn unassigned, Zl/Zp line ends
 _HOSTILE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -41,3 +42,18 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
 def plural(count: int, what: str) -> str:
     """`1 ban`, `2 bans`, `10,000 bans`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def header(text: str) -> str:
+    """`text` for a mail's header: one line of ASCII, so that nothing can begin another header or another encoding."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in safe(text))[:200]
+
+
+def html(text: str) -> str:
+    """`text` for an HTML page, in an element or in quotes: made safe, then escaped."""
+    return escape(safe(text), quote=True)
+
+
+def label(text: str) -> str:
+    """`text` as the value of a Prometheus label, without its quotes (the text format's three escapes)."""
+    return safe(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

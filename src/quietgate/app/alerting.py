@@ -1,0 +1,173 @@
+"""What a person should know: recorded when it happens, told when `guard/quiet` says so, by the ways that the policy names.
+
+Record and messages are one commit. While the disk is full both are kept in memory and written later; messages go out all the
+same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Iterable
+
+from quietgate.app import messages
+from quietgate.app.delivery import Delivery
+from quietgate.app.policy_of import manners, number
+from quietgate.app.shared import Shared
+from quietgate.clock import Instant
+from quietgate.errors import Damaged, QuietgateError, StateError
+from quietgate.guard.alerts import Alert, Topic
+from quietgate.guard.quiet import DAY, Quiet
+from quietgate.host.book import Book
+from quietgate.values import Noted, Parcel
+
+SENT, USUAL = "alerts:sent", "alerts:usual"  # in the store: when messages went out; how long sources are silent as a rule
+SOON = 0.2  # seconds in which what happens together is one commit
+AGAIN = 2.0  # seconds after which a commit that failed is tried again
+
+
+class Alerting:
+    """The guard's alerts. One per guard."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._quiet = Quiet(manners(shared.policy))
+        self._dirty: dict[tuple[Topic, str], None] = {}
+        self._unwritten: list[Parcel] = []
+        self._due: asyncio.TimerHandle | None = None
+        self.delivery = Delivery(shared, self._arrived)
+
+    @property
+    def book(self) -> Book:
+        """The record, in the store of now."""
+        return Book(self._shared.store)
+
+    def restore(self, now: Instant) -> None:
+        """What was before this process began, and what still waits for a way out. Raises StateError."""
+        offset = now.wall - now.mono
+        things = []
+        for n in reversed(self.book.noted(now.wall - DAY)):
+            with contextlib.suppress(ValueError):
+                things.append(messages.thing(n, offset))
+        with contextlib.suppress(ValueError, TypeError):
+            self._quiet.restore(json.loads(self._shared.store.about(SENT) or "[]"), things, now)
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            self._shared.engine.alerts.restore(json.loads(self._shared.store.about(USUAL) or "{}"), now)
+        # What lasted when the last guard stopped may be over, or last on: whoever looks will say so.
+        for thing in things:
+            if thing.raised.lasting and not thing.over:
+                self._shared.engine.alerts.stood(thing.raised.topic, thing.raised.subject)
+        self.delivery.take(self.book.parcels())
+        self._wake(now)
+
+    def change(self) -> None:
+        """Another policy."""
+        self._quiet.manners = manners(self._shared.policy)
+        self.delivery.change()
+        self._soon(0.0)
+
+    def take(self, alerts: Iterable[Alert]) -> None:
+        """Something happened, or is over."""
+        now = Instant(time.time(), time.monotonic())
+        for alert in alerts:
+            key = self._quiet.take(alert, now)
+            if key is not None:
+                self._dirty[key] = None
+                self._soon(0.0 if len(self._dirty) == 1 else SOON)
+
+    def seen(self) -> None:
+        """A person acknowledged something: look into the record which."""
+        with contextlib.suppress(StateError):
+            ids = {t.id: key for key, t in self._quiet.things.items() if t.id and not t.seen}
+            for n in self.book.noted(time.time() - DAY):
+                if n.seen and n.id in ids:
+                    self._quiet.acknowledge(ids[n.id])
+
+    def figures(self) -> dict[str, object]:
+        """For `status`."""
+        return {"unwritten": len(self._dirty), "waiting": self.delivery.waiting(), "failing": self.delivery.failing()}
+
+    def tick(self, now: Instant) -> None:
+        """Forget what is over; keep what is usual."""
+        self._quiet.forget(now)
+        self.delivery.tick()
+        self._shared.trouble("delivery", "; ".join(f"{route}: {said}" for route, said in self.delivery.failing().items()))
+        with contextlib.suppress(StateError):
+            self._shared.store.put_about(USUAL, json.dumps(self._shared.engine.alerts.snapshot(now)))
+
+    async def forget(self, now: float) -> None:
+        """Drop what the policy keeps no longer."""
+        while self.book.forget(now - number(self._shared.policy, "store.events"), now):  # noqa: ASYNC110  it is no waiting
+            await asyncio.sleep(0)
+
+    def flush(self) -> None:
+        """Write what happened, and send what is due."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        now = Instant(time.time(), time.monotonic())
+        message = self._quiet.due(now, _minute(now.wall))
+        fresh = []
+        if message is not None:
+            self._dirty |= dict.fromkeys((t.raised.topic, t.raised.subject) for t in message.things)
+            self._dirty |= dict.fromkeys(k for k, t in self._quiet.things.items() if t.told_at == now.mono)  # those it only counts
+            name = uuid.uuid4().hex
+            for route in self._shared.policy.routes:
+                found = messages.for_route(message, route.severity, name)
+                if found is not None:
+                    fresh.append(Parcel(name, self.delivery.key(route), messages.text(found), now.wall, now.wall))
+            for told in message.things:
+                self._shared.log(f"alert: {told.raised.what}" if not told.over else f"over: {told.over}")
+                self._shared.publish("alert", topic=told.raised.topic.value, subject=told.raised.subject, said=told.raised.what,
+                                     severity=told.severity.value, count=told.count, over=told.over)  # fmt: skip
+        self._unwritten += fresh
+        keys = [k for k in self._dirty if k in self._quiet.things]
+        noted = [messages.noted(self._quiet.things[k], now.wall - now.mono) for k in keys]
+        if noted or self._unwritten:
+            self._write(keys, noted, now)
+        self.delivery.take(fresh)
+        if self._due is None:
+            self._wake(now)
+
+    def _write(self, keys: list[tuple[Topic, str]], noted: list[Noted], now: Instant) -> None:
+        try:
+            ids = self.book.write(noted, self._unwritten, [(SENT, json.dumps(self._quiet.snapshot(now)))])
+        except Damaged:
+            with contextlib.suppress(QuietgateError):
+                self._shared.mend()
+            self._soon(AGAIN)
+        except StateError as error:
+            self._shared.trouble("record", error.message)
+            self._soon(AGAIN)
+        else:
+            self._shared.trouble("record", "")
+            for key, number_ in zip(keys, ids, strict=True):
+                self._quiet.things[key].id = number_
+            self._dirty.clear()
+            self._unwritten.clear()
+
+    def _arrived(self, parcel: Parcel) -> None:
+        """It came to its end: what waits to be written need not wait any more."""
+        self._unwritten = [p for p in self._unwritten if (p.id, p.route) != (parcel.id, parcel.route)]
+
+    def _wake(self, now: Instant) -> None:
+        after = self._quiet.wake(now, _minute(now.wall))
+        if after is not None:
+            self._soon(after + 0.05)
+
+    def _soon(self, after: float) -> None:
+        with contextlib.suppress(RuntimeError):  # no loop: the guard has stopped
+            loop = asyncio.get_running_loop()
+            if self._due is not None:
+                if self._due.when() <= loop.time() + after:
+                    return
+                self._due.cancel()
+            self._due = loop.call_later(after, self.flush)
+
+
+def _minute(wall: float) -> int:
+    there = time.localtime(wall)
+    return there.tm_hour * 60 + there.tm_min

@@ -1,0 +1,187 @@
+"""What the guard looks at besides the log: is each source of lines heard, does the kernel count what the log tells of, is there room,
+and what became of a trial. Every TICK of the daemon's; nothing is asked of nft unless something makes it worth asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+
+from quietgate.app.alerting import Alerting
+from quietgate.app.inside import Inside
+from quietgate.app.shared import Shared
+from quietgate.app.sources import Source
+from quietgate.clock import Instant
+from quietgate.errors import KernelError, QuietgateError, StateError
+from quietgate.guard import engine as core
+from quietgate.guard.record import Trust
+from quietgate.host import conntrack
+from quietgate.host.sshd_config import startups_of
+from quietgate.values import Ban
+
+QUIET = 60.0  # seconds of silence after which it is worth knowing what the kernel counts meanwhile
+ASKED = 60.0  # seconds between two questions because of attempts
+SILENT_ASKED = 600.0  # seconds between two questions because of silence
+LAST_GUESSES = 240.0  # seconds that connections which were counted may go on guessing (LoginGraceTime is two minutes)
+OLD_BAN = 180.0  # seconds after which a banned source's last connection is over
+COUNT_BANS = 600.0  # seconds between two counts of the bans
+LATE = 2.0  # seconds after a trial's end in which `up` may still confirm it
+TRIAL = "alerts:trial"  # in the store: the trial that runs
+_COUNTED = ("ssh_counted", "ssh_known")  # connections that came through, by who counts them
+
+
+class Senses:
+    """One per guard."""
+
+    def __init__(self, shared: Shared, alerting: Alerting, sources: Sequence[Source]) -> None:
+        self._shared, self._alerting, self._sources = shared, alerting, sources
+        self._silence: dict[
+            str, tuple[int, float]
+        ] = {}  # per source: what the kernel had counted when it fell silent, and when it was asked last
+        self._attempts = 0
+        self._asked = time.monotonic()
+        self._moved = time.monotonic()
+        self._before: dict[str, int] | None = None
+        self._overflow: int | None = None
+        self._bans_counted = 0.0
+        self._trial: tuple[int, float] | None = None  # number, wall second of its end
+
+    def attempt(self) -> None:
+        """A stranger tried, just now."""
+        self._attempts += 1
+
+    async def tick(self, now: Instant) -> None:
+        """Look at everything."""
+        alerts = self._shared.engine.alerts
+        for source in self._sources:
+            self._alerting.take(alerts.source(source.name, source.health.trouble, await self._since_heard(source, now), now))
+        for what in ("kernel", "table", "store", "task"):
+            self._alerting.take(alerts.trouble(what, self._shared.troubles.get(what, ""), now))
+        await self._effect(now)
+        await self._room(now)
+
+    # -- does the kernel see what the log tells
+
+    async def _counters(self) -> dict[str, int] | None:
+        """None where the limit does not count: nothing is up, or it is off."""
+        with contextlib.suppress(QuietgateError):
+            found = await asyncio.get_running_loop().run_in_executor(None, self._shared.parts.nft.counters)
+            return found if "ssh_counted" in found else None
+        return None
+
+    async def _since_heard(self, source: Source, now: Instant) -> int | None:
+        """Connections that the kernel has counted while this source was silent; None if it cannot be told."""
+        heard = self._shared.engine.alerts.usual.get(source.name)
+        if heard is None or now.mono - heard.last.mono < QUIET or len(self._sources) > 1:
+            self._silence.pop(source.name, None)
+            return None
+        begun = self._silence.get(source.name)
+        if begun is not None and now.mono - begun[1] < SILENT_ASKED:
+            return 0
+        counters = await self._counters()
+        if counters is None:
+            return None
+        total = sum(counters.get(c, 0) for c in _COUNTED)
+        if begun is None or total < begun[0]:  # a new generation begins at none
+            self._silence[source.name] = (total, now.mono)
+            return 0
+        self._silence[source.name] = (begun[0], now.mono)
+        return total - begun[0]
+
+    async def _effect(self, now: Instant) -> None:
+        """Strangers in the log whom the kernel does not count: the limit has no effect."""
+        if not self._attempts or now.mono - self._asked < ASKED:
+            return
+        attempts, self._attempts, self._asked = self._attempts, 0, now.mono
+        counters = await self._counters()
+        if counters is None or self._shared.policy.ssh.limit is None:
+            self._before = None
+            return
+        ssh = {name: n for name, n in counters.items() if name.startswith(("ssh_", "ban_"))}
+        moved = self._before is None or ssh != self._before
+        self._before = ssh
+        if moved:
+            self._moved = now.mono
+        elif now.mono - self._moved < LAST_GUESSES:
+            return
+        alerts = self._shared.engine.alerts
+        self._alerting.take(alerts.uncounted(attempts, moved, now))
+        before, self._overflow = self._overflow, counters.get("ssh_overflow", 0)
+        slots = self._shared.policy.ssh.slots
+        full = before is not None and self._overflow > before  # the kernel does not say how many it has, but that there was no room
+        self._alerting.take(alerts.pressure("slots", slots if full else 0, slots, now))
+
+    def doubt(self, command: core.Doubt) -> None:
+        """A banned source is still heard. Where somebody took its element out of the kernel it is put back."""
+        now = time.time()
+        with contextlib.suppress(StateError, KernelError):
+            old = [b for b in self._shared.store.covering(command.source, now) if now - b.since > OLD_BAN]
+            bans = self._shared.bans()
+            missing = [b for b in old if not bans.holds(b)]
+            if missing:
+                bans.at_once(missing, now)
+                self._shared.log(f"warning: the ban of {_named(missing)} was not in the kernel any more, and was put back")
+                self._shared.publish("table", done=f"the ban of {_named(missing)} was put back")
+            elif old and command.trust is Trust.JOURNAL:  # a line in a file may be anybody's
+                self._alerting.take(self._shared.engine.alerts.unshut(command.source, now))
+
+    # -- is there room
+
+    async def _room(self, now: Instant) -> None:
+        alerts = self._shared.engine.alerts
+        found = conntrack.fill()
+        if found is not None:
+            self._alerting.take(alerts.pressure("conntrack", *found, now))
+        waiting = [s for d in self._shared.prepared.ports.daemons if (s := startups_of(d.pid)) is not None]
+        if waiting:
+            count, begin, _ = max(waiting, key=lambda s: s[0] / max(1, s[1]))
+            self._alerting.take(alerts.pressure("MaxStartups", count, begin, now))
+        if now.mono - self._bans_counted > COUNT_BANS or not self._bans_counted:
+            self._bans_counted = now.mono
+            with contextlib.suppress(StateError):
+                self._alerting.take(alerts.pressure("bans", self._shared.store.count(now.wall), self._shared.policy.bans.max, now))
+
+    # -- what became of a change
+
+    def restore(self) -> None:
+        """A trial that ran when the last guard stopped."""
+        with contextlib.suppress(StateError, ValueError, TypeError):
+            number, end = json.loads(self._shared.store.about(TRIAL) or "null")
+            self._await(int(number), float(end))
+
+    def saw(self, inside: Inside) -> None:
+        """What is in the kernel now: a trial that runs is watched to its end, one that somebody ended is not."""
+        if inside.on_trial and inside.candidate is not None:
+            end = time.time() + max(inside.left.values())
+            if self._trial is None or self._trial[0] != inside.candidate:
+                self._await(inside.candidate, end)
+        elif self._trial is not None and time.time() < self._trial[1] - LATE:
+            self._keep(None)  # confirmed or reverted by hand
+
+    def _await(self, number: int, end: float) -> None:
+        self._keep((number, end))
+        self._shared.spawn(self._ended(number, end))
+
+    async def _ended(self, number: int, end: float) -> None:
+        await asyncio.sleep(max(0.0, end - time.time()) + LATE)
+        if self._trial is None or self._trial[0] != number:
+            return
+        self._keep(None)
+        with contextlib.suppress(QuietgateError):
+            newest = self._shared.parts.generations.newest()
+            if newest is not None and newest.number >= number:
+                return
+            then = f"generation {newest.number}" if newest is not None else "nothing"
+            self._alerting.take(self._shared.engine.alerts.reverted(number, f"{then} is in force", time.time()))
+
+    def _keep(self, trial: tuple[int, float] | None) -> None:
+        self._trial = trial
+        with contextlib.suppress(StateError):
+            self._shared.store.put_about(TRIAL, json.dumps(trial))
+
+
+def _named(bans: Sequence[Ban]) -> str:
+    return ", ".join(str(b.prefix) for b in bans)
