@@ -13,8 +13,8 @@ home=/opt/quietgate
 command=/usr/local/sbin/quietgate
 policy=/etc/quietgate/quietgate.toml
 units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path
-    quietgate-resolve.socket quietgate-resolve@.service"
-started="quietgate-resolve.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path"
+    quietgate-resolve.socket quietgate-resolve@.service quietgate-deliver.socket quietgate-deliver@.service quietgate-metrics.service"
+started="quietgate-resolve.socket quietgate-deliver.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path"
 
 fail() {
     echo "install.sh: $1" >&2
@@ -129,7 +129,7 @@ uninstall() {
     # First whatever could change the firewall meanwhile, or put it back.
     if has_systemd; then
         systemctl stop quietgate-guard.service quietgate-refresh.timer quietgate-refresh.path quietgate-refresh.service \
-            quietgate-resolve.socket 2>/dev/null || true
+            quietgate-resolve.socket quietgate-deliver.socket quietgate-metrics.service 2>/dev/null || true
     elif [ -x /etc/init.d/quietgate-guard ]; then
         /etc/init.d/quietgate-guard stop || true
     fi

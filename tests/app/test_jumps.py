@@ -88,3 +88,16 @@ def test_who_cannot_tell_the_boot_leaves_it_to_others(store: Store, monkeypatch:
         follow(store)
     assert store.about(CLOCK) == kept
     assert left(store) == pytest.approx(HOUR, abs=5)
+
+
+def test_what_somebody_else_followed_is_followed_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that slept through it has seen no jump: it finds in the store that there was one."""
+    real = time.time
+    ban(store)
+    assert not follow(store)
+    monkeypatch.setattr(time, "time", lambda: real() - 10 * 365 * 24 * HOUR)
+    assert follow(store), "a command, under the wrong clock"
+    monkeypatch.setattr(time, "time", real)
+    assert list(store.bans(real())) == []
+    assert follow(store)
+    assert [b.prefix for b in store.bans(real())] == [HERE]

@@ -82,6 +82,12 @@ def test_several_at_random(pair: Pair, tmp_path: Path, seed: int) -> None:
     run(pair, seed, tmp_path)
 
 
+@pytest.mark.parametrize("seed", [1045, 1157])
+def test_schedules_that_found_something(pair: Pair, tmp_path: Path, seed: int) -> None:
+    """nft away while a command tells of another policy; a clock that a command followed and that was right again before the guard went on."""
+    run(pair, seed, tmp_path)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1000, 1200))
 def test_two_hundred_schedules(pair: Pair, tmp_path: Path, seed: int) -> None:
@@ -100,7 +106,7 @@ def test_stopped_for_a_minute(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
 PLANTED = {
     "ruleset": ("everything_flushed", """
 import quietgate.app.restore
-quietgate.app.restore.put_back = lambda *a, **k: ""
+quietgate.app.restore.put_back = lambda *a, **k: ("", quietgate.app.restore.NOTHING)
 """),
     "way in": ("killed", """
 import quietgate.app.admins as admins

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ from quietgate.app.sources import Batch, Source, find
 from quietgate.app.watch import Watch
 from quietgate.app.welcome import Welcome
 from quietgate.clock import Instant, format_duration
-from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
+from quietgate.errors import Busy, Damaged, InputError, KernelError, QuietgateError, StateError
 from quietgate.guard import engine as core
 from quietgate.guard import widen
 from quietgate.guard.alerts import History, Login, Raise
@@ -49,6 +50,7 @@ from quietgate.net import Prefix
 from quietgate.values import Ban, Guess
 
 TICK = 30.0  # seconds between two looks at windows, sessions and retention
+RELOAD_AGAIN = 2.0  # seconds after which a policy that could not be read is read again
 LOOK_AGAIN = 0.3  # seconds after a ban: what was in its handshake when we looked has a socket now
 LIVE_LATE = 60.0  # a live line's stamp that is off by more is taken as of now: a clock or a zone is wrong
 
@@ -71,6 +73,7 @@ class Daemon:
         self.senses = Senses(self.shared, self.alerting, self.sources)
         self.begun = time.time()
         self.bans_made = 0
+        self.heard: Counter[str] = Counter()  # attempts and logins, by outcome
         self._stop = asyncio.Event()
 
     def _names(self) -> Names:
@@ -152,6 +155,8 @@ class Daemon:
             try:
                 self.shared.look(now)
                 with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
+                    if follow(self.shared.store):
+                        self.shared.missed = True
                     self.shared.bans().trim(now.wall)
                 await self._forget(now.wall)
                 await self.senses.tick(now)
@@ -179,7 +184,8 @@ class Daemon:
         self.shared.spawn(self._reloading())
 
     async def _reloading(self) -> None:
-        """The policy in force, anew. Windows, places and sources go on; a mistake leaves everything as it was.
+        """The policy in force, anew. Windows, places and sources go on; a mistake leaves everything as it was. Where the host
+        could not do it now, it is tried again.
 
         In a thread: names may have to be resolved, and guarding goes on meanwhile.
         """
@@ -193,6 +199,8 @@ class Daemon:
             self.shared.trouble("policy", "")
         except QuietgateError as error:
             self.shared.trouble("policy", f"the policy could not be read again: {error.message}")
+            if not isinstance(error, InputError):
+                asyncio.get_running_loop().call_later(RELOAD_AGAIN, self._reload)
         notify("READY=1")
 
     # -- what is read
@@ -225,6 +233,7 @@ class Daemon:
     def _do(self, command: core.Command, *, live: bool) -> None:
         if isinstance(command, core.Remember):
             a = command.attempt
+            self.heard[a.outcome.value] += a.times
             if live and self.engine.is_stranger(command.source):
                 self.senses.attempt()
             kept = self.names.kept(a.user)
@@ -235,6 +244,7 @@ class Daemon:
                 self.shared.publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
                                     user=kept, method=a.method, at=a.at, times=a.times)  # fmt: skip
         elif isinstance(command, (core.Know, core.LoggedIn, core.Check)):
+            self.heard["logins"] += isinstance(command, core.LoggedIn)
             self.welcome.do(command)
         elif isinstance(command, Raise):
             self.alerting.take([command])
@@ -321,7 +331,7 @@ class Daemon:
                 "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made,
                 "trouble": "; ".join(self.shared.troubles.values()),
                 "mode": "observe" if self.engine.settings.observe else "enforce", "figures": self.engine.figures(),
-                "alerts": self.alerting.figures(),
+                "alerts": self.alerting.figures(), "heard": dict(self.heard), **self.senses.figures(),
                 "sources": [{"name": s.health.name, "trust": s.health.trust.value, "last": s.health.last, "events": s.health.events,
                              "trouble": s.health.trouble} for s in self.sources],
             }  # fmt: skip

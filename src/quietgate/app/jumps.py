@@ -58,12 +58,12 @@ class Jumps:
         return json.dumps({"boot": _boot(), "first": self._first, "offset": self._offset})
 
 
-def follow(store: Store) -> None:
+def follow(store: Store) -> bool:
     """Move what the store has of bans with the clock, if it was set since somebody last looked in this boot. Whoever is about to
-    write or forget bans calls it first. The caller holds the lock. Raises StateError.
+    write or forget bans calls it first. The caller holds the lock. True if there was something to follow. Raises StateError.
     """
     if not _boot():
-        return  # the guard will see to it
+        return False  # the guard will see to it
     kept = store.about(CLOCK)
     jumps = Jumps(kept)
     jump = jumps.new()
@@ -71,6 +71,7 @@ def follow(store: Store) -> None:
         store.shift(jump.first, jump.last, jump.by, [(CLOCK, jumps.text())])
     elif kept != jumps.text():
         store.put_about(CLOCK, jumps.text())
+    return jump is not None
 
 
 def _boot() -> str:

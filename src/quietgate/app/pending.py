@@ -83,8 +83,8 @@ class Pending:
         self._places.update({f"open:{name}": json.dumps(engine.unfinished(name)) for name in self._touched})
         try:
             with locked(self.shared.parts.paths.lock, wait):
-                if self._jumped:
-                    follow(self.shared.store)
+                # Always: while this process was stopped, a command may have followed a clock that is right again by now.
+                if follow(self.shared.store) or self._jumped:
                     self._jumped = False
                     self.shared.missed = True  # whoever filled the sets meanwhile saw bans end that have not
                 if not self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time()):

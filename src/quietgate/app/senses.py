@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from quietgate.app.alerting import Alerting
 from quietgate.app.inside import Inside
@@ -52,6 +53,10 @@ class Senses:
     def attempt(self) -> None:
         """A stranger tried, just now."""
         self._attempts += 1
+
+    def figures(self) -> dict[str, Any]:
+        """For `status`: sshd's startups, and the second that a trial ends."""
+        return {"startups": self._waiting(), "trial": None if self._trial is None else self._trial[1]}
 
     async def tick(self, now: Instant) -> None:
         """Look at everything."""
@@ -135,7 +140,7 @@ class Senses:
         found = conntrack.fill()
         if found is not None:
             self._alerting.take(alerts.pressure("conntrack", *found, now))
-        waiting = [s for d in self._shared.prepared.ports.daemons if (s := startups_of(d.pid)) is not None]
+        waiting = self._waiting()
         if waiting:
             count, begin, _ = max(waiting, key=lambda s: s[0] / max(1, s[1]))
             self._alerting.take(alerts.pressure("MaxStartups", count, begin, now))
@@ -143,6 +148,9 @@ class Senses:
             self._bans_counted = now.mono
             with contextlib.suppress(StateError):
                 self._alerting.take(alerts.pressure("bans", self._shared.store.count(now.wall), self._shared.policy.bans.max, now))
+
+    def _waiting(self) -> list[tuple[int, int, int]]:
+        return [s for d in self._shared.prepared.ports.daemons if (s := startups_of(d.pid)) is not None]
 
     # -- what became of a change
 

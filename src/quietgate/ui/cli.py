@@ -36,6 +36,7 @@ COMMANDS = (
     "run",
     "events",
     "alerts",
+    "metrics",
     "parse",
     "demo",
     "report",

@@ -1,0 +1,58 @@
+"""`quietgate metrics`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from quietgate.app.measure import measure
+from quietgate.app.parts import Parts
+from quietgate.app.policy_of import of_force
+from quietgate.errors import QuietgateError
+from quietgate.host.paths import Paths
+from quietgate.ui.cli import Settings
+
+EVERY = 15.0  # seconds between two texts for node_exporter
+
+
+@click.command("metrics")
+@click.option("--serve", is_flag=True, help="Go on, as the policy says: listen and textfile in [metrics].")
+@click.option("--json", "as_json", is_flag=True, help="Has no effect: metrics have a form of their own.")
+@click.pass_obj
+def command(settings: Settings, serve: bool, as_json: bool) -> None:  # noqa: ARG001
+    """Figures in Prometheus' text format.
+
+    \b
+    sudo quietgate metrics
+    """
+    from quietgate.ui import metrics
+
+    paths = Paths(settings.root)
+    found = metrics.registry(lambda: measure(Parts.at(paths)))
+    if not serve:
+        sys.stdout.buffer.write(metrics.text(found))
+        return
+    values = of_force(Parts.at(paths)).policy.values
+    listen, file = str(values["metrics.listen"]), str(values["metrics.textfile"])
+    if not listen and not file:
+        print("the policy wants no metrics: neither listen nor textfile is set in [metrics]", file=sys.stderr)
+        return
+    if listen:
+        server = metrics.server(found, str(settings.root / listen.lstrip("/")) if listen.startswith("/") else listen)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(f"metrics are served at {listen}", file=sys.stderr, flush=True)
+    said = ""
+    while True:
+        try:
+            if file:
+                metrics.write(found, Path(settings.root / file.lstrip("/")))
+            said = ""
+        except QuietgateError as error:  # the directory may come later
+            if error.message != said:
+                print(f"{error.message}; {error.hint}", file=sys.stderr, flush=True)
+            said = error.message
+        time.sleep(EVERY)
