@@ -11,10 +11,12 @@ cd "$(dirname "$0")"
 
 home=/opt/quietgate
 command=/usr/local/sbin/quietgate
+check=/usr/local/bin/check_quietgate
 policy=/etc/quietgate/quietgate.toml
 units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path
     quietgate-resolve.socket quietgate-resolve@.service quietgate-deliver.socket quietgate-deliver@.service quietgate-metrics.service"
-started="quietgate-resolve.socket quietgate-deliver.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path"
+started="quietgate-resolve.socket quietgate-deliver.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path
+    quietgate-metrics.service"
 
 fail() {
     echo "install.sh: $1" >&2
@@ -61,6 +63,10 @@ exec $home/venv/bin/python -I -m quietgate "\$@"
 COMMAND
     chmod 755 "$command.new"
     mv "$command.new" "$command"
+    # For monitoring, whose user is not root.
+    printf '#!/bin/sh\nexec %s/venv/bin/python -I -m quietgate.ui.nagios "$@"\n' "$home" > "$check.new"
+    chmod 755 "$check.new"
+    mv "$check.new" "$check"
 }
 
 # Put a file in its place only if it is another one, whole or not at all.
@@ -118,7 +124,7 @@ install_all() {
     "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
     at_boot
     if has_systemd; then
-        systemctl try-restart quietgate-guard.service # one that runs is the old program still
+        systemctl try-restart quietgate-guard.service quietgate-metrics.service # those that run are the old program still
         # shellcheck disable=SC2086
         systemctl start $started
     fi
@@ -152,7 +158,7 @@ uninstall() {
     # The policy stays if somebody wrote in it; one that is still as `init` left it goes.
     if [ -e /var/lib/quietgate/proposed.toml ] && cmp -s /var/lib/quietgate/proposed.toml "$policy"; then rm -f "$policy"; fi
     rm -rf /var/lib/quietgate /run/quietgate "$home"
-    rm -f "$command"
+    rm -f "$command" "$check"
     rmdir /etc/quietgate/conf.d 2>/dev/null || true
     rmdir /etc/quietgate 2>/dev/null || true
     if [ -e /etc/quietgate ]; then

@@ -17,7 +17,8 @@ from tests.kernel.lab import wait_for
 from tests.kernel.people import Session
 
 ATTACKER, STRANGER = "198.18.208.66", "198.18.208.7"
-UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-resolve@.service")
+UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-resolve@.service", "quietgate-deliver@.service",
+         "quietgate-metrics.service")  # fmt: skip
 RECORDED = Path(__file__).parents[1] / "guard" / "recorded"
 
 

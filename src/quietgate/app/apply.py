@@ -113,7 +113,7 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
         if changed:
             parts.nft.load(render(generation, stale=stale(parts.nft.living(), declared(generation))))
     if changed:
-        systemd.refresh_every(parts.paths.root, prepared.policy.refresh)
+        systemd.follow(parts.paths.root, prepared.policy.refresh, prepared.policy.metrics)
         listed = listing(parts.nft, record.number)
         parts.generations.confirm(replace(record, listing=listed, nft=str(parts.nft.version())))
     elif (newest := parts.generations.newest()) is None or newest.number != record.number:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
+METRICS = "quietgate-metrics.service"
 USUAL = 300  # seconds; what the unit itself says
 
 
@@ -28,12 +29,35 @@ def notify(*words: str) -> None:
         s.sendto("\n".join(words).encode(), "\0" + address[1:] if address[0] == "@" else address)
 
 
-def refresh_every(root: Path, seconds: int) -> None:
-    """Let the refresh timer fire so often. Idempotent; does nothing below another root, or where there is no such timer.
+def follow(root: Path, refresh: int, metrics: tuple[str, str]) -> None:
+    """What the policy says to our other units: how often the refresh timer fires, and where metrics go. Idempotent; does nothing below
+    another root.
+    """
+    if root != Path("/") or not RUNNING.is_dir():
+        return
+    refresh_every(refresh)
+    metrics_at(metrics)
+
+
+def metrics_at(wanted: tuple[str, str]) -> None:
+    """Where metrics are served, and into which file they are written ("": neither): the unit begins anew when that has changed."""
+    marker = Path("/run/quietgate/metrics")
+    program = shutil.which("systemctl", path="/usr/bin:/bin")
+    if program is None or not Path("/etc/systemd/system", METRICS).exists():
+        return
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        told = marker.read_text() if marker.exists() else str(("", ""))
+        if told != str(wanted):
+            marker.write_text(str(wanted))
+            subprocess.run([program, "--no-block", "restart", METRICS], capture_output=True, timeout=30, check=False)
+
+
+def refresh_every(seconds: int) -> None:
+    """Let the refresh timer fire so often. Idempotent; does nothing where there is no such timer.
 
     A drop-in below /run: it is gone after a boot, and the timer's own interval holds until the first `up` or refresh.
     """
-    if root != Path("/") or not RUNNING.is_dir() or not Path("/etc/systemd/system", TIMER).exists():
+    if not Path("/etc/systemd/system", TIMER).exists():
         return
     file = RUNNING / f"{TIMER}.d" / "interval.conf"
     wanted = f"[Timer]\nOnUnitInactiveSec=\nOnActiveSec={seconds}s\nOnUnitInactiveSec={seconds}s\n" if seconds != USUAL else ""

@@ -127,6 +127,11 @@ class Policy:
     groups: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
 
+    @property
+    def metrics(self) -> tuple[str, str]:
+        """Where metrics are served, and the file that they are written to; "" for neither."""
+        return str(self.values["metrics.listen"]), str(self.values["metrics.textfile"])
+
     def names(self) -> Iterator[tuple[Name, Origin]]:
         """Every host name in use, with its place; a name that stands twice comes twice."""
         lists = [self.ssh.sources, self.ssh.trusted, self.firewall.allow, self.firewall.deny, self.never_ban]
