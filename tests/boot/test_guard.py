@@ -19,6 +19,20 @@ from tests.kernel.people import Session
 ATTACKER, STRANGER = "198.18.208.66", "198.18.208.7"
 UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-resolve@.service", "quietgate-deliver@.service",
          "quietgate-metrics.service")  # fmt: skip
+# Writes down each message, and whose process sent it.
+RECEIVER = r"""
+import http.server, json, pathlib, re
+class H(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        mine = "%04X" % self.client_address[1]
+        rows = [r.split() for r in open("/proc/net/tcp").read().splitlines()[1:]]
+        user = next((r[7] for r in rows if r[1].endswith(":" + mine)), "?")
+        with open("/root/posted", "a") as out:
+            out.write(json.dumps({"user": user, "signed": self.headers["X-Quietgate-Signature"], "body": json.loads(body)}) + "\n")
+        self.send_response(204); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), H).serve_forever()
+"""
 RECORDED = Path(__file__).parents[1] / "guard" / "recorded"
 
 
@@ -48,6 +62,7 @@ def test_who_guesses_is_banned_by_the_journal(release: str) -> None:
         assert m.answers(STRANGER)
         forged_lines_are_not_believed(m)
         the_guard_comes_back(m)
+        messages_and_figures_go_out(m)
         record(m, release)
         for unit in UNITS:
             level = re.search(r"exposure level for \S+: ([\d.]+)", m.sh(f"systemd-analyze security --no-pager {unit.replace('@', '@1')}"))
@@ -72,6 +87,42 @@ class _Open:
 
     def __exit__(self, *_: object) -> None:
         self.session.close()
+
+
+def messages_and_figures_go_out(m: Machine) -> None:
+    """Through the unit that may reach the network, and by the one that may not change anything; for a user of the monitoring too."""
+    m.write("/root/receiver.py", RECEIVER)
+    m.sh("systemd-run -q --unit receiver python3 /root/receiver.py")
+    m.write("/etc/quietgate/hook.key", "a-secret-of-twenty-characters\n", 0o600)
+    m.write(
+        "/etc/quietgate/conf.d/tell.toml",
+        """
+[metrics]
+listen = "127.0.0.1:9911"
+[[alerts.route]]
+to = "webhook"
+url = "http://127.0.0.1:8099/hook"
+secret = "file:/etc/quietgate/hook.key"
+""",
+    )
+    m.sh("quietgate up --now")
+    assert "it arrived" in m.sh("quietgate alerts test")
+    assert "quietgate-deliver@" in m.sh("journalctl -b -u 'quietgate-deliver@*' -o json --no-pager | head -c 20000")
+    m.sh("nft flush ruleset")
+    wait_for(lambda: m.sh("wc -l < /root/posted").strip() == "2", "the guard's own message arrives", 10)
+    message = json.loads(m.sh("tail -n 1 /root/posted"))
+    assert message["user"] != "0", "nobody in particular sent it"
+    assert message["body"]["alerts"][0]["subject"] == "table"
+    assert message["signed"].startswith("sha256=")
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9911/metrics').read().decode())"
+    wait_for(lambda: "quietgate_firewall_up 1.0" in m.run(f'python3 -c "{ask}"').stdout, "metrics are served", 20)
+    m.sh("useradd -G quietgate watcher && useradd stranger")
+    assert m.run("runuser -u watcher check_quietgate").stdout.startswith("QUIETGATE OK - the guard runs for")
+    assert m.run("runuser -u stranger check_quietgate").stdout.startswith("QUIETGATE UNKNOWN - nothing can be seen")
+    assert m.run("check_quietgate").stdout.startswith("QUIETGATE CRITICAL - 1 alert of blind")
+    m.sh("quietgate alerts ack all && check_quietgate")
+    m.sh("rm /etc/quietgate/conf.d/tell.toml && quietgate up --now && systemctl stop receiver")
+    wait_for(lambda: m.run("systemctl is-active quietgate-metrics").stdout.strip() == "inactive", "the figures are served no more", 10)
 
 
 def forged_lines_are_not_believed(m: Machine) -> None:

@@ -9,23 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import time
 import uuid
 from collections.abc import Iterable
 
 from quietgate.app import messages
 from quietgate.app.delivery import Delivery
-from quietgate.app.policy_of import manners, number
+from quietgate.app.policy_of import manners, minutes, number
 from quietgate.app.shared import Shared
 from quietgate.clock import Instant
 from quietgate.errors import Damaged, QuietgateError, StateError
 from quietgate.guard.alerts import Alert, Topic
 from quietgate.guard.quiet import DAY, Quiet
 from quietgate.host.book import Book
+from quietgate.policy.routes import for_digest
 from quietgate.values import Noted, Parcel
 
 SENT, USUAL = "alerts:sent", "alerts:usual"  # in the store: when messages went out; how long sources are silent as a rule
+SUMMED = "digest:until"  # in the store: the wall second up to which the last digest told
 SOON = 0.2  # seconds in which what happens together is one commit
+DIGEST_AGAIN = 600.0  # seconds after which a digest that could not be made is tried again
 AGAIN = 2.0  # seconds after which a commit that failed is tried again
 
 
@@ -38,6 +42,7 @@ class Alerting:
         self._dirty: dict[tuple[Topic, str], None] = {}
         self._unwritten: list[Parcel] = []
         self._due: asyncio.TimerHandle | None = None
+        self._digest_tried = float("-inf")
         self.delivery = Delivery(shared, self._arrived)
 
     @property
@@ -86,6 +91,11 @@ class Alerting:
                 if n.seen and n.id in ids:
                     self._quiet.acknowledge(ids[n.id])
 
+    def more(self) -> None:
+        """Somebody put a message into the queue."""
+        with contextlib.suppress(StateError):
+            self.delivery.take(p for p in self.book.parcels() if not self.delivery.holds(p))
+
     def figures(self) -> dict[str, object]:
         """For `status`."""
         return {"unwritten": len(self._dirty), "waiting": self.delivery.waiting(), "failing": self.delivery.failing()}
@@ -94,9 +104,37 @@ class Alerting:
         """Forget what is over; keep what is usual."""
         self._quiet.forget(now)
         self.delivery.tick()
+        self._digest(now)
         self._shared.trouble("delivery", "; ".join(f"{route}: {said}" for route, said in self.delivery.failing().items()))
         with contextlib.suppress(StateError):
             self._shared.store.put_about(USUAL, json.dumps(self._shared.engine.alerts.snapshot(now)))
+
+    def _digest(self, now: Instant) -> None:
+        """When its time has come, a process of its own looks at everything and writes it."""
+        policy = self._shared.policy
+        if policy.values["digest.every"] == "off" or for_digest(policy) is None or now.mono - self._digest_tried < DIGEST_AGAIN:
+            return
+        with contextlib.suppress(StateError, ValueError):
+            last = self._shared.store.about(SUMMED)
+            if last is None:  # since today, not since ever
+                self._shared.store.put_about(SUMMED, str(now.wall))
+            elif float(last) < due_since(str(policy.values["digest.every"]), str(policy.values["digest.at"]), now.wall):
+                self._digest_tried = now.mono
+                self._shared.spawn(self._summed())
+
+    async def _summed(self) -> None:
+        root = str(self._shared.parts.paths.root)
+        words = [sys.executable, "-I", "-m", "quietgate", "--root", root, "report", "--send"]
+        child = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+                                                     stderr=asyncio.subprocess.PIPE)  # fmt: skip
+        try:
+            _, said = await asyncio.wait_for(child.communicate(), DIGEST_AGAIN / 2)
+        finally:
+            if child.returncode is None:
+                child.kill()
+        self._shared.trouble(
+            "digest", "" if not child.returncode else f"the digest could not be made: {ascii(said.decode(errors='replace'))[1:300]}"
+        )
 
     async def forget(self, now: float) -> None:
         """Drop what the policy keeps no longer."""
@@ -166,6 +204,18 @@ class Alerting:
                     return
                 self._due.cancel()
             self._due = loop.call_later(after, self.flush)
+
+
+def due_since(every: str, at: str, wall: float) -> float:
+    """The wall second at which the digest was due last: at that time of the local day, weekly on Mondays."""
+    there = time.localtime(wall)
+    hour, minute = divmod(minutes(at), 60)
+    days = there.tm_wday if every == "weekly" else 0
+    due = time.mktime((there.tm_year, there.tm_mon, there.tm_mday - days, hour, minute, 0, 0, 0, -1))
+    if due > wall:
+        back = 7 if every == "weekly" else 1
+        due = time.mktime((there.tm_year, there.tm_mon, there.tm_mday - days - back, hour, minute, 0, 0, 0, -1))
+    return due
 
 
 def _minute(wall: float) -> int:

@@ -340,6 +340,8 @@ class Daemon:
                 self.engine.look_again()
             elif asked.get("what") == "alerts":
                 self.alerting.seen()
+            elif asked.get("what") == "messages":
+                self.alerting.more()
             else:
                 self._reload()
             return {"ok": True}

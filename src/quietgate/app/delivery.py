@@ -22,6 +22,7 @@ from quietgate.host import deliver
 from quietgate.host.book import Book
 from quietgate.host.secret import secret
 from quietgate.policy.model import Route
+from quietgate.policy.routes import for_digest
 from quietgate.values import Parcel
 
 FIRST, LONGEST = 2.0, 600.0  # seconds between two tries: at first, and at most
@@ -59,7 +60,7 @@ class Delivery:
 
     def change(self) -> None:
         """Another policy: what waits for a route that is gone is given up."""
-        there = {self.key(r) for r in self._shared.policy.routes}
+        there = {self.key(r) for r in self._routes()}
         for parcel in [p for route, queue in self._queues.items() if route not in there for p in queue]:
             self._end(parcel, "the policy has this route no more")
         self._start()
@@ -74,11 +75,18 @@ class Delivery:
 
     def failing(self) -> dict[str, str]:
         """What is wrong with which route: by its way and number in the policy."""
-        named = {self.key(r): f"{r.to} ({r.origin})" for r in self._shared.policy.routes}
+        named = {self.key(r): f"{r.to} ({r.origin})" for r in self._routes()}
         return {named[k]: said for k, said in self._failing.items() if k in named}
 
+    def _routes(self) -> list[Route]:
+        return [*self._shared.policy.routes, *filter(None, [for_digest(self._shared.policy)])]
+
+    def holds(self, parcel: Parcel) -> bool:
+        """True if it waits already."""
+        return any(p.id == parcel.id for p in self._queues.get(parcel.route, ()))
+
     def _start(self) -> None:
-        for route in self._shared.policy.routes:
+        for route in self._routes():
             key = self.key(route)
             if self._queues.get(key) and key not in self._busy:
                 self._busy.add(key)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ from quietgate.app.shared import Shared
 from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
 from quietgate.guard.bans import Past
 from quietgate.host.lock import locked
+from quietgate.host.sums import HOUR, TALLY
 from quietgate.net import Prefix
 from quietgate.values import Ban, Guess
 
@@ -35,6 +37,7 @@ class Pending:
     _offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
     _places: dict[str, str] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
+    _tallies: dict[str, Counter[str]] = field(default_factory=dict)  # bans of an hour, by detector
     _jumps: Jumps = field(default_factory=Jumps)
     _jumped: bool = False
     _due: asyncio.TimerHandle | None = None
@@ -42,6 +45,12 @@ class Pending:
     def ban(self, ban: Ban, steps: int | None) -> None:
         """A ban; with `steps` it is remembered how often this source was banned."""
         self.bans.append(ban)
+        hour = f"{TALLY}{int(time.time()) // HOUR:08d}"
+        if hour not in self._tallies:
+            self._tallies[hour] = Counter()
+            with contextlib.suppress(StateError, ValueError):
+                self._tallies[hour].update(json.loads(self.shared.store.about(hour) or "{}"))
+        self._tallies[hour][ban.reason.partition(":")[0]] += 1
         if steps is not None:
             self._offenders.append((ban.prefix, steps, float("inf") if ban.until is None else ban.until))
 
@@ -80,6 +89,7 @@ class Pending:
         if not (self.bans or self.guesses or self._places or self._jumped):
             return
         engine = self.shared.engine
+        self._places.update({hour: json.dumps(tally) for hour, tally in self._tallies.items()})
         self._places.update({f"open:{name}": json.dumps(engine.unfinished(name)) for name in self._touched})
         try:
             with locked(self.shared.parts.paths.lock, wait):
@@ -100,6 +110,8 @@ class Pending:
             self.shared.trouble("store", "")
             for written in (self.bans, self.guesses, self._offenders, self._places, self._touched):
                 written.clear()
+            for hour in sorted(self._tallies)[:-1]:
+                del self._tallies[hour]
 
     def mend(self) -> None:
         """The database is damaged: mend it (the guard waits for that), then write. Where that cannot be done, it is said and tried

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from quietgate.app import admins, known
 from quietgate.app.control import ask
@@ -14,6 +15,7 @@ from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.errors import QuietgateError, StateError
 from quietgate.host import conntrack
+from quietgate.host.book import Book
 from quietgate.host.files import policy_files
 from quietgate.host.store import Store
 from quietgate.policy.model import Policy
@@ -67,6 +69,8 @@ class Status:
     findings: tuple[Finding, ...] = ()
     guard: Guard | None = None
     store_error: str = ""
+    alerts: Mapping[str, int] = field(default_factory=dict)  # that want a person, by topic
+    undelivered: tuple[str, ...] = ()  # what is wrong with the ways that messages wait for
 
 
 def status(parts: Parts) -> Status:
@@ -111,12 +115,14 @@ def status(parts: Parts) -> Status:
     findings = examine(parts, examined) if examined else []
     if verdict == "up" and any(f.severity == "problem" for f in findings):
         following = "quietgate doctor"
-    places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
-    kept, store_error = (0, 0, 0, 0), ""
+    kept, store_error = _Kept(), ""
     try:
         kept = _kept(parts, told.policy if told else None)
     except StateError as found:  # the firewall is looked at all the same
         store_error = f"{found.message}; {found.hint}"
+    if verdict == "up" and following == "quietgate why ADDRESS" and kept.alerts:
+        following = "quietgate alerts"
+    places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
     return Status(
         verdict=verdict,
         why=reason,
@@ -125,8 +131,8 @@ def status(parts: Parts) -> Status:
         ports_why=told.ports.why if told else "",
         who="" if ssh is None else "anyone" if ssh.sources.anywhere else f"{len(ssh.sources.entries)} in ssh.from",
         limit="" if ssh is None else str(ssh.limit) if ssh.limit else "off",
-        bans=kept[0],
-        bans_day=kept[1],
+        bans=kept.bans,
+        bans_day=kept.day,
         counters=parts.nft.counters() if up else {},
         conntrack=conntrack.fill(),
         policy_error=error,
@@ -135,9 +141,9 @@ def status(parts: Parts) -> Status:
         next=following,
         mode="observe" if ssh is not None and ssh.observe else "enforce",
         trial=left,
-        known=kept[2],
+        known=kept.known,
         known_limit="" if ssh is None or ssh.known is None else str(ssh.known_limit or "off"),
-        floor=kept[3],
+        floor=kept.floor,
         reserve=""
         if not places or ssh is None
         else f"strangers may hold {places.split('_')[1]} of {_begin(told)} places ({ssh.reserve} % reserved)",
@@ -146,6 +152,8 @@ def status(parts: Parts) -> Status:
         findings=tuple(findings),
         guard=guard(parts),
         store_error=store_error,
+        alerts=kept.alerts,
+        undelivered=kept.undelivered,
     )
 
 
@@ -177,14 +185,27 @@ def _then(confirmed: int | None) -> str:
     return f"generation {confirmed} is back" if confirmed is not None else "nothing is in force again"
 
 
-def _kept(parts: Parts, policy: Policy | None) -> tuple[int, int, int, int]:
-    """Bans, bans of a day, known sources, sources of the floor."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the store says."""
+
+    bans: int = 0
+    day: int = 0
+    known: int = 0
+    floor: int = 0
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    undelivered: tuple[str, ...] = ()
+
+
+def _kept(parts: Parts, policy: Policy | None) -> _Kept:
     now = time.time()
     if not parts.paths.store.exists():
-        return 0, 0, 0, 0
+        return _Kept()
     with Store(parts.paths.store, read_only=True) as store:
         sources = (len(known.sources(store, policy.ssh, now)), len(admins.sources(store, policy.ssh.counting, now))) if policy else (0, 0)
-        return store.count(now), store.count_since(now, now - 86400), *sources
+        book = Book(store)
+        return _Kept(store.count(now), store.count_since(now, now - 86400), *sources, book.open_things(),
+                     tuple(sorted({p.error for p in book.parcels() if p.error})))  # fmt: skip
 
 
 def counter_words() -> dict[str, str]:

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 
 from quietgate.host import guessers
 from quietgate.host.store import Store, packed
+from quietgate.host.sums import HOUR, TALLY
 from quietgate.net import BITS, Prefix
 from quietgate.values import Guessed, Noted, Parcel
 
 MOST = 200_000  # things that are kept in the record
+TALLIES = 60 * 86400.0  # seconds for which the hours' bans are kept
 _COLUMNS = (
     "topic, subject, severity, what, evidence, done, next, lasting, earliest, latest, count, told, tellings, told_at, over, over_told, seen"
 )
@@ -71,6 +73,7 @@ class Book:
         with self._store.transaction():
             self._store.db.execute("DELETE FROM things WHERE latest < ? AND (over<>'' OR NOT lasting)", (since,))
             self._store.db.execute("DELETE FROM things WHERE id IN (SELECT id FROM things ORDER BY latest DESC LIMIT -1 OFFSET ?)", (MOST,))
+            self._store.db.execute("DELETE FROM about WHERE key >= ? AND key < ?", (TALLY, f"{TALLY}{int(now - TALLIES) // HOUR:08d}"))
             return guessers.forget(self._store.db, now)
 
     # -- what waits for a way out

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Any, cast
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-from quietgate.errors import Problem
+from quietgate.errors import Origin, Problem
 from quietgate.policy.given import Given, RawRule
-from quietgate.policy.model import Route
+from quietgate.policy.model import Policy, Route
 from quietgate.policy.readers import quoted
 
 MOST = 32
@@ -32,6 +32,25 @@ def recipients(url: str) -> tuple[str, ...]:
     """Who gets the mail that `url` of a mail route names; empty where it names nobody, or something else."""
     found = unquote(_split(url).path).lstrip("/").split(",") if "://" in url else url.removeprefix("mailto:").split(",")
     return tuple(found) if all(is_address(f) for f in found) else ()
+
+
+def for_digest(policy: Policy) -> Route | None:
+    """The way of the digest: by the first mail server that a route names, else by this host's. None if nobody gets it."""
+    to = cast("tuple[str, ...]", policy.values["digest.to"])
+    if not to:
+        return None
+    origin = policy.origins.get("digest.to", (Origin("default", 0),))[0]
+    server = next((r for r in policy.routes if r.to == "mail" and "://" in r.url), None)
+    if server is None:
+        return Route("mail", ",".join(to), "", "all", origin)
+    parts = _split(server.url)
+    return Route(
+        "mail",
+        urlunsplit((parts.scheme, parts.netloc, "/" + quote(",".join(to), safe="@,"), parts.query, "")),
+        server.secret,
+        "all",
+        origin,
+    )
 
 
 def routes(given: Given) -> tuple[Route, ...]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from quietgate.app.digest import Digest
 from quietgate.app.doctor import Finding
 from quietgate.app.explain import Explanation
 from quietgate.app.status import Status
@@ -48,7 +49,7 @@ def status(s: Status) -> dict[str, Any]:
         "policy_differs": s.policy_differs, "warnings": list(s.warnings), "next": s.next,
         "mode": s.mode, "trial": s.trial, "known": s.known, "floor": s.floor, "reserve": s.reserve,
         "limited": list(s.limited), "startups": [list(x) for x in s.startups],
-        "findings": [finding(f) for f in s.findings],
+        "findings": [finding(f) for f in s.findings], "alerts": dict(s.alerts), "undelivered": list(s.undelivered),
         "guard": None if s.guard is None else {
             "pid": s.guard.pid, "since": s.guard.since, "mode": s.guard.mode, "bans": s.guard.bans, "trouble": s.guard.trouble,
             "sources": [{"name": n, "trust": t, "last": at, "trouble": why} for n, t, at, why in s.guard.sources],
@@ -60,6 +61,24 @@ def alert(n: Noted) -> dict[str, Any]:
     """A thing that a person should know. Times in seconds since 1970; `over` says why it is, "" while it is not."""
     return {"id": n.id, "topic": n.topic, "subject": n.subject, "severity": n.severity, "what": n.what, "evidence": list(n.evidence), "done": n.done,
             "next": n.next, "first": n.first, "last": n.last, "count": n.count, "told": n.told, "over": n.over, "acknowledged": n.seen}  # fmt: skip
+
+
+def plain(found: Mapping[str, Any]) -> str:
+    """A form that is whole already, as a line of ASCII."""
+    return json.dumps(found)
+
+
+def digest(d: Digest) -> dict[str, Any]:
+    """What happened between two seconds since 1970."""
+    return {
+        "host": d.host, "since": d.since, "until": d.until, "attempts": d.attempts, "sources": d.sources, "made": dict(d.made), "bans": d.bans,
+        "bars": list(d.bars), "names": [{"name": n, "attempts": c} for n, c in d.names], "unknown": d.unknown,
+        "busiest": [{"source": str(s.source), "attempts": s.attempts, "first": s.first, "last": s.last, "existing": list(s.existing),
+                     "others": s.others, "banned": s.ban is not None} for s in d.busiest],
+        "logins": [{"user": x.user, "address": str(x.address), "at": x.at} for x in d.logins],
+        "changes": [{"generation": c.number, "at": c.at, "ports": list(c.ports)} for c in d.changes],
+        "alerts": [alert(a) for a in d.alerts], "look": [finding(f) for f in d.look],
+    }  # fmt: skip
 
 
 def finding(f: Finding) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import unicodedata
+from collections.abc import Sequence
 from html import escape
 
 # Cc controls, Cf format (bidi overrides, zero width), Cs surrogates, Co private, Cn unassigned, Zl/Zp line ends
@@ -33,7 +34,7 @@ def moment(wall: float | None) -> str:
     return datetime.datetime.fromtimestamp(wall).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows in columns as wide as their widest cell."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -52,8 +53,3 @@ def header(text: str) -> str:
 def html(text: str) -> str:
     """`text` for an HTML page, in an element or in quotes: made safe, then escaped."""
     return escape(safe(text), quote=True)
-
-
-def label(text: str) -> str:
-    """`text` as the value of a Prometheus label, without its quotes (the text format's three escapes)."""
-    return safe(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -2,36 +2,94 @@
 
 from __future__ import annotations
 
+import sys
+import time
+import uuid
+from pathlib import Path
+
 import click
 
+from quietgate.app import digest as look
+from quietgate.app.alerting import SUMMED
+from quietgate.app.alerts import key
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
+from quietgate.app.policy_of import usable
 from quietgate.app.report import Row, observed
 from quietgate.clock import format_duration, parse_duration
-from quietgate.errors import InputError
+from quietgate.errors import InputError, StateError
+from quietgate.host.book import Book
 from quietgate.host.paths import Paths
+from quietgate.policy.routes import for_digest, recipients
+from quietgate.ui import digest as show
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import moment, plural, safe, table
+from quietgate.values import Parcel
 
 
 @click.command("report")
+@click.option("--for", "length", default=None, metavar="TIME", help="How far back; 1d unless said, with --observed 7d.")
+@click.option("--html", "file", metavar="FILE", help="Write one self-contained page; - for standard output.")
+@click.option("--send", is_flag=True, help="Send it to whom [digest] names, as the guard does when it is due.")
 @click.option("--observed", "only_observed", is_flag=True, help="What would have been banned in mode observe, beside fail2ban's bans.")
-@click.option("--for", "length", default="7d", show_default=True, metavar="TIME", help="How far back.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(settings: Settings, only_observed: bool, length: str, as_json: bool) -> None:
-    """What the guard would have done beside another tool, and what that tool did: before you let it.
+def command(settings: Settings, length: str | None, file: str | None, send: bool, only_observed: bool, as_json: bool) -> None:
+    """What was shut out, from where, which names were tried, what changed, what deserves a look: the digest.
 
     \b
-    sudo quietgate report --observed
+    sudo quietgate report
+    sudo quietgate report --for 7d --html /tmp/week.html
+    sudo quietgate report --observed         what mode observe would have banned
     """
-    if not only_observed:
-        raise InputError("there is one report for now", "quietgate report --observed")
+    parts = Parts.at(Paths(settings.root))
+    if only_observed:
+        _observed(parts, _seconds(length or "7d"), as_json=as_json)
+        return
+    now = time.time()
+    if send:
+        _send(parts, None if length is None else now - _seconds(length), now)
+        return
+    found = look.digest(parts, now - _seconds(length or "1d"), now)
+    if as_json:
+        print(forms.form("report", forms.digest(found)))
+    if file == "-":
+        sys.stdout.write(show.page(found))
+    elif file is not None:
+        try:
+            Path(file).write_text(show.page(found), encoding="utf-8")
+        except OSError as error:
+            raise StateError(f"{file}: {error.strerror}", "name a file that can be written") from None
+    elif not as_json:
+        print(show.text(found))
+
+
+def _seconds(length: str) -> int:
     try:
-        seconds = parse_duration(length)
+        return parse_duration(length)
     except ValueError as error:
         raise InputError(f"--for: {error}", "write it like 12h or 7d") from None
-    found = observed(Parts.at(Paths(settings.root)), seconds)
+
+
+def _send(parts: Parts, since: float | None, now: float) -> None:
+    policy = usable(parts)[0].policy
+    route = for_digest(policy)
+    if route is None:
+        raise InputError("digest.to names nobody", 'name somebody: to = ["ops@example.net"] in [digest]')
+    with parts.store() as store:
+        if since is None:
+            usual = 7 * 86400.0 if policy.values["digest.every"] == "weekly" else 86400.0
+            since = max(float(store.about(SUMMED) or 0), now - 2 * usual) or now - usual
+        name = uuid.uuid4().hex
+        message = show.message(look.digest(parts, since, now), name)
+        Book(store).write([], [Parcel(name, key(route), forms.plain(message), now, now)], [(SUMMED, str(now))])
+    tell(parts.paths.control, "messages")
+    print(f"it is on its way to {', '.join(recipients(route.url))}")
+
+
+def _observed(parts: Parts, seconds: int, *, as_json: bool) -> None:
+    found = observed(parts, seconds)
     if as_json:
         rows = [{"source": str(r.source), "ours": r.ours, "why": r.why, "theirs": r.theirs, "jail": r.jail} for r in found.rows]
         print(forms.form("observed", {"since": found.since, "peer": found.peer, "rows": rows}))

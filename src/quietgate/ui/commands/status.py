@@ -70,6 +70,11 @@ def _lines(s: Status) -> list[str]:
                  if s.floor != 1 else f"{plural(s.known, 'source')} that logged in before; 1 address of administrators kept open"))  # fmt: skip
     if s.reserve:
         rows.append(("reserve", s.reserve))
+    if s.alerts:
+        rows.append(
+            ("alerts", ", ".join(f"{count:,} of {topic}" for topic, count in sorted(s.alerts.items())) + ": see `quietgate alerts`")
+        )
+    rows += [("messages", f"wait to be delivered: {why}") for why in s.undelivered]
     for now, begin, full in s.startups:
         rows.append(("sshd", f"{now} connections not logged in yet; from {begin} on it drops at random, at {full} all"))
     rows += [("count", f"{s.counters[name]:,} {words}") for name, words in counter_words().items() if s.counters.get(name)]

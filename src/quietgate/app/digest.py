@@ -1,0 +1,105 @@
+"""What happened in a day or a week, for whoever was not disturbed meanwhile: the source of the digest and of `report`."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from quietgate.app.alerts import standing
+from quietgate.app.doctor import Finding, examine
+from quietgate.app.names_kept import exists
+from quietgate.app.parts import Parts
+from quietgate.app.policy_of import usable
+from quietgate.app.status import Guard, guard
+from quietgate.errors import QuietgateError
+from quietgate.host.book import Book
+from quietgate.host.store import Store
+from quietgate.host.sums import Sums
+from quietgate.net import Prefix
+from quietgate.values import Ban, Login, Noted
+
+SHOWN = 10
+PARTS = {"day": 24, "week": 28}  # bars of the picture: an hour each, or six hours
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One that attacked: how often, from when to when, the names that exist here among those it tried, how many others; its ban."""
+
+    source: Prefix
+    attempts: int
+    first: float
+    last: float
+    existing: tuple[str, ...]
+    others: int
+    ban: Ban | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A generation of the ruleset that was confirmed: number, wall second, SSH ports."""
+
+    number: int
+    at: float
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """`made`: bans of the time by detector; `bars`: attempts in equal parts of it; `names`: those that exist here, with how often;
+    `unknown`: how often names that do not. `look`: what deserves a look.
+    """
+
+    host: str
+    since: float
+    until: float
+    attempts: int = 0
+    sources: int = 0
+    made: Mapping[str, int] = field(default_factory=dict)
+    bans: int = 0
+    bars: tuple[int, ...] = ()
+    busiest: tuple[Source, ...] = ()
+    names: tuple[tuple[str, int], ...] = ()
+    unknown: int = 0
+    logins: tuple[Login, ...] = ()
+    changes: tuple[Change, ...] = ()
+    alerts: tuple[Noted, ...] = ()
+    look: tuple[Finding, ...] = ()
+    guard: Guard | None = None
+
+
+def digest(parts: Parts, since: float, until: float) -> Digest:
+    """Look at what is recorded between two wall seconds, and at what is true now. Raises QuietgateError."""
+    prepared = usable(parts)[0]
+    counting = prepared.policy.ssh.counting
+    host = socket.gethostname()
+    changes = [Change(r.number, r.made, r.ports) for r in parts.generations.all() if since <= r.made < until]
+    look: list[Finding] = []
+    with contextlib.suppress(QuietgateError):
+        look = [f for f in examine(parts, prepared) if f.severity == "problem"]
+    if not parts.paths.store.exists():
+        return Digest(host, since, until, changes=tuple(changes), look=tuple(look), guard=guard(parts))
+    now = time.time()
+    with Store(parts.paths.store, read_only=True) as store:
+        sums, book = Sums(store, {4: counting.source4, 6: counting.source6}), Book(store)
+        attempts, sources = sums.attempts(since, until)
+        busiest = []
+        for b in sums.busiest(since, until, SHOWN):
+            existing = tuple(n for n, _ in b.names if exists(n))
+            bans = store.covering(b.source, now)
+            busiest.append(
+                Source(b.source, b.attempts, b.first, b.last, existing[:SHOWN], len(b.names) - len(existing), bans[0] if bans else None)
+            )
+        names = sums.names(since, until, 5000)
+        known = [(n, c) for n, c in names if exists(n)]
+        things = book.noted(since)
+        look += [Finding("alert", t.severity, f"{t.what} (number {t.id})", t.next) for t in standing(things)]
+        return Digest(
+            host, since, until, attempts, sources, sums.bans(since, until), store.count(now),
+            tuple(sums.by_time(since, until, PARTS["day" if until - since <= 2 * 86400 else "week"])), tuple(busiest), tuple(known[:SHOWN]),
+            sum(c for _, c in names) - sum(c for _, c in known), tuple(x for x in store.logins(since) if x.at < until), tuple(changes),
+            tuple(t for t in things if t.first < until), tuple(look), guard(parts),
+        )  # fmt: skip

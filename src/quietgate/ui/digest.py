@@ -1,0 +1,179 @@
+"""The digest as people read it: a text for terminals and mail, and one self-contained page of HTML, light and dark, wide and narrow.
+
+No script, nothing from outside. All that the page says goes through `ui/text.html`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from quietgate.app.digest import Digest, Source
+from quietgate.clock import format_duration
+from quietgate.ui.text import header, html, moment, plural, safe, table
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2330;--dim:#5b6472;--paper:#fff;--card:#f5f7fa;--line:#dde2e9;--bar:#3b6fb6;--bad:#b3261e;--good:#1d7a46}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--dim:#9aa4b2;--paper:#14181f;--card:#1c222c;--line:#2c3440;--bar:#6f9fe0;--bad:#f2877f;--good:#6cc493}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:56rem;margin:0 auto;padding:1.5rem 1rem 3rem}h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}
+p{margin:.3rem 0}.dim{color:var(--dim)}.bad{color:var(--bad)}.good{color:var(--good)}
+.figures{display:flex;flex-wrap:wrap;gap:.6rem;margin:1.2rem 0}.figures div{background:var(--card);border-radius:.6rem;padding:.7rem 1rem;flex:1 1 7rem}
+.figures b{display:block;font-size:1.5rem;line-height:1.2;font-variant-numeric:tabular-nums}
+svg{display:block;width:100%;height:7rem}svg rect{fill:var(--bar)}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
+th{text-align:left;font-weight:600;color:var(--dim)}th,td{padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.a{white-space:nowrap}code{font:.9em ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+ul{padding:0;margin:0;list-style:none}li{background:var(--card);border-left:.25rem solid var(--bad);border-radius:.3rem;padding:.6rem .9rem;margin:.5rem 0}
+footer{margin-top:2.5rem;color:var(--dim);font-size:.85rem}
+"""
+
+
+def subject(d: Digest) -> str:
+    """For the mail."""
+    span = "day" if d.until - d.since <= 2 * 86400 else "week"
+    look = f", {plural(len(d.look), 'thing')} to look at" if d.look else ""
+    return header(f"[quietgate {d.host}] the {span}: {plural(d.attempts, 'attempt')}, {plural(sum(d.made.values()), 'ban')}{look}")
+
+
+def _headline(d: Digest) -> str:
+    if d.look:
+        return f"{plural(len(d.look), 'thing')} to look at"
+    return "a quiet time: nothing wants you"
+
+
+def _span(d: Digest) -> str:
+    return f"{moment(d.since)[:16]} to {moment(d.until)[:16]}"
+
+
+def _tried(s: Source) -> str:
+    others = f"{s.others:,} that {'does' if s.others == 1 else 'do'} not exist here" if s.others else ""
+    return ", ".join(filter(None, (*s.existing, others))) or "-"
+
+
+def _until(s: Source) -> str:
+    return "no" if s.ban is None else "for ever" if s.ban.until is None else f"until {moment(s.ban.until)[:16]}"
+
+
+def _lasted(d: Digest) -> str:
+    if d.guard is None:
+        return "the guard does not run"
+    trouble = f"; trouble: {d.guard.trouble}" if d.guard.trouble else ""
+    return f"the guard runs for {format_duration(max(1.0, d.until - d.guard.since))}{trouble}"
+
+
+def text(d: Digest) -> str:
+    """For a terminal, or the text part of a mail."""
+    lines = [f"quietgate on {d.host}: {_headline(d)}", f"{_span(d)}; {_lasted(d)}", ""]
+    if d.look:
+        lines.append("WHAT DESERVES A LOOK")
+        for f in d.look:
+            lines += [f"  {f.what}", f"    next: {f.remedy}"]
+        lines.append("")
+    by = ", ".join(f"{name} {count:,}" for name, count in sorted(d.made.items(), key=lambda x: -x[1]))
+    lines += [f"attempts   {d.attempts:,} from {plural(d.sources, 'source')}", f"banned     {sum(d.made.values()):,}" + (f": {by}" if by else ""),
+              f"in force   {plural(d.bans, 'ban')}"]  # fmt: skip
+    if any(d.bars):
+        lines.append(f"over time  {_spark(d.bars)}")
+    lines.append("")
+    if d.busiest:
+        rows = [("MOST ATTEMPTS FROM", "", "BANNED", "NAMES TRIED")]
+        rows += [(str(s.source), f"{s.attempts:,}", _until(s), _tried(s)) for s in d.busiest]
+        lines += [*table(rows), ""]
+    if d.names or d.unknown:
+        tried = ", ".join(f"{n} {c:,}" for n, c in d.names)
+        lines += [f"names that exist here: {tried or 'none'}; of others: {d.unknown:,} attempts", ""]
+    if d.logins:
+        lines += ["LOGINS", *(f"  {row}" for row in table([(x.user, str(x.address), moment(x.at)[:16]) for x in d.logins[:50]])), ""]
+    if d.changes:
+        lines += [
+            "CHANGES",
+            *(f"  generation {c.number}, {moment(c.at)[:16]}, SSH on {', '.join(map(str, c.ports))}" for c in d.changes),
+            "",
+        ]
+    if d.alerts:
+        lines += [
+            "ALERTS",
+            *(f"  {moment(a.first)[:16]}  {a.what}" + (f" ({a.count:,} times)" if a.count > 1 else "") for a in d.alerts[:50]),
+            "",
+        ]
+    return "\n".join(safe(line) for line in lines)
+
+
+def _spark(bars: Sequence[int]) -> str:
+    most = max(bars)
+    return "".join(" ▁▂▃▄▅▆▇█"[-(-b * 8 // most)] for b in bars)
+
+
+def page(d: Digest) -> str:
+    """One page of HTML."""
+    out = ["<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>",
+           "<meta http-equiv=Content-Security-Policy content=\"default-src 'none';style-src 'unsafe-inline'\">",
+           f"<title>{html(subject(d))}</title><style>{_STYLE}</style><main>",
+           f"<h1>quietgate on {html(d.host)}</h1><p class={'bad' if d.look else 'good'}>{html(_headline(d))}</p>",
+           f"<p class=dim>{html(_span(d))}; {html(_lasted(d))}</p>"]  # fmt: skip
+    if d.look:
+        out.append("<h2>What deserves a look</h2><ul>")
+        out += [f"<li>{html(f.what)}<br><code>{html(f.remedy)}</code></li>" for f in d.look]
+        out.append("</ul>")
+    figures = (
+        ("attempts", d.attempts),
+        ("sources", d.sources),
+        ("banned", sum(d.made.values())),
+        ("bans in force", d.bans),
+        ("logins", len(d.logins)),
+    )
+    out.append("<div class=figures>" + "".join(f"<div><b>{n:,}</b>{html(what)}</div>" for what, n in figures) + "</div>")
+    if any(d.bars):
+        out.append(f"<h2>Attempts over time</h2>{_picture(d.bars)}<p class=dim>at most {max(d.bars):,} in {html(_part(d))}</p>")
+    if d.busiest:
+        rows = [(str(s.source), f"{s.attempts:,}", _until(s), _tried(s)) for s in d.busiest]
+        out.append(_table("Most attempts from", ("Source", "#Attempts", "Banned", "Names tried"), rows))
+    if d.names or d.unknown:
+        rows2 = [(n, f"{c:,}") for n, c in d.names] + [("names that do not exist here", f"{d.unknown:,}")]
+        out.append(_table("Names tried", ("Name", "#Attempts"), rows2))
+    if d.made:
+        out.append(_table("Banned for", ("Detector", "#Bans"), [(n, f"{c:,}") for n, c in sorted(d.made.items(), key=lambda x: -x[1])]))
+    if d.logins:
+        out.append(_table("Logins", ("User", "From", "Last"), [(x.user, str(x.address), moment(x.at)[:16]) for x in d.logins[:50]]))
+    if d.changes:
+        out.append(
+            _table(
+                "Changes",
+                ("#Generation", "When", "SSH on"),
+                [(str(c.number), moment(c.at)[:16], ", ".join(map(str, c.ports))) for c in d.changes],
+            )
+        )
+    if d.alerts:
+        out.append(_table("Alerts", ("When", "What", "#Times"), [(moment(a.first)[:16], a.what, f"{a.count:,}") for a in d.alerts[:50]]))
+    out.append("<footer>Names of users that do not exist here are not in this page: some are mistyped passwords. "
+               "The story of an address: <code>quietgate why ADDRESS</code></footer></main></html>")  # fmt: skip
+    return "\n".join(out)
+
+
+def _part(d: Digest) -> str:
+    return format_duration((d.until - d.since) / len(d.bars))
+
+
+def _picture(bars: Sequence[int]) -> str:
+    most, wide = max(bars), 100.0 / len(bars)
+    rects = "".join(
+        f"<rect x={n * wide:.3f} y={100 - 100 * b / most:.2f} width={wide * 0.8:.3f} height={100 * b / most:.2f} rx=.4 />"
+        for n, b in enumerate(bars)
+    )
+    said = html(f"attempts over time, at most {most:,}")
+    return f'<svg viewBox="0 0 100 100" preserveAspectRatio=none role=img aria-label="{said}">{rects}</svg>'
+
+
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    number = [h.startswith("#") for h in heads]
+    top = "".join(f"<th{' class=n' if n else ''}>{html(h.lstrip('#'))}" for h, n in zip(heads, number, strict=True))
+    body = "".join("<tr>" + "".join(f"<td class={'n' if n else 'a' if i == 0 else 't'}>{html(c)}" for i, (c, n) in enumerate(zip(row, number, strict=True)))
+                   for row in rows)  # fmt: skip
+    return f"<h2>{html(title)}</h2><div class=scroll><table><tr>{top}{body}</table></div>"
+
+
+def message(d: Digest, name: str) -> dict[str, Any]:
+    """For the queue of messages."""
+    return {"form": "quietgate/digest", "version": 1, "id": name, "host": d.host, "sent": d.until, "severity": "info", "test": False,
+            "subject": subject(d), "text": text(d), "html": page(d)}  # fmt: skip
