@@ -171,3 +171,20 @@ def test_one_guard_at_a_time_and_none_without_a_source(pair: Pair) -> None:
         g.stop()
     g.log.unlink()
     assert "no source of sshd's lines is here" in pair.quietgate("run", expect=2)
+
+
+def test_a_setting_that_changes_no_rule_is_in_force_after_up_as_well(pair: Pair) -> None:
+    with guarded(pair, *YES, policy=LOOSE) as g:
+        pair.policy(LOOSE + "# a comment\n")
+        assert pair.quietgate("status").startswith("up"), "it means the same"
+        pair.policy(LOOSE + '[guard]\ndetect.burst = "2 per 10m"\n')
+        assert "policy on disk is not the one in force" in pair.quietgate("status")
+        assert "was in force already, and the other settings are now" in pair.quietgate("up")
+        assert pair.quietgate("status").startswith("up: generation 1 is in force")
+        assert "was in force already: SSH" in pair.quietgate("up")
+        g.guess("198.19.66.6", "root", 2)
+        wait_for(lambda: g.banned("198.19.66.6"), "the second bans", 3)
+        g.stop()
+        g.start()
+        g.guess("198.19.66.7", "root", 2)
+        wait_for(lambda: g.banned("198.19.66.7"), "also after a restart", 3)

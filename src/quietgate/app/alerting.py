@@ -98,7 +98,10 @@ class Alerting:
 
     def figures(self) -> dict[str, object]:
         """For `status`."""
-        return {"unwritten": len(self._dirty), "waiting": self.delivery.waiting(), "failing": self.delivery.failing()}
+        standing: dict[str, int] = {}
+        with contextlib.suppress(StateError):
+            standing = self.book.open_things()
+        return {"standing": standing, "unwritten": len(self._dirty), "waiting": self.delivery.waiting(), "failing": self.delivery.failing()}
 
     def tick(self, now: Instant) -> None:
         """Forget what is over; keep what is usual."""

@@ -33,7 +33,8 @@ WAIT = 10.0  # seconds for the lock: the guard or a refresh may hold it for a mo
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What `up` did. `changed` is False when the same ruleset was already in force; `trial` its seconds, None at once.
+    """What `up` did. `changed` is False when the same ruleset was already in force; `settings`: then the rest of the policy was not, and is
+    now; `trial` its seconds, None at once.
 
     `report`: what the rehearsal proved; None where there was none.
     """
@@ -46,6 +47,7 @@ class Up:
     prepared: Prepared
     trial: int | None = None
     report: Report | None = None
+    settings: bool = False
 
 
 def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False) -> Up:
@@ -100,6 +102,8 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
             parts.generations.propose(record)
         else:
             changed = False
+        # What the guard alone obeys changes no rule, and needs no trial: nobody can be locked out by it.
+        settings = not changed and record.contents != contents(prepared)
         generation = Generation(record.number, prepared.ruleset)
         if changed:
             parts.nft.load(sets_only(generation))
@@ -112,13 +116,16 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
             return Up(record.number, True, bans, known_now, floor, prepared, trial)
         if changed:
             parts.nft.load(render(generation, stale=stale(parts.nft.living(), declared(generation))))
-    if changed:
+    if changed or settings:
         systemd.follow(parts.paths.root, prepared.policy.refresh, prepared.policy.metrics)
+    if changed:
         listed = listing(parts.nft, record.number)
         parts.generations.confirm(replace(record, listing=listed, nft=str(parts.nft.version())))
+    elif settings:
+        parts.generations.confirm(replace(record, contents=contents(prepared), files=prepared.files))
     elif (newest := parts.generations.newest()) is None or newest.number != record.number:
         parts.generations.confirm(record)  # the crash between kernel and disk is mended here
-    return Up(record.number, changed, bans, known_now, floor, prepared)
+    return Up(record.number, changed, bans, known_now, floor, prepared, settings=settings)
 
 
 def fill(parts: Parts, store: Store, sets: SetWriter, prepared: Prepared, now: float) -> tuple[int, int, int]:
@@ -218,10 +225,15 @@ def _record(parts: Parts, prepared: Prepared, inside: Inside, now: float) -> Rec
     return Record(
         number, prepared.digest, prepared.text(number), prepared.ports.ports, prepared.files, now,
         shared=sets_only(Generation(number, prepared.ruleset)),
-        contents=tuple((f.name, f.content.decode()) for f in prepared.contents),
+        contents=contents(prepared),
         counting=(counting.source4, counting.source6),
         by=own_login(),
     )  # fmt: skip
+
+
+def contents(prepared: Prepared) -> tuple[tuple[str, str], ...]:
+    """The policy files, as a record keeps them."""
+    return tuple((f.name, f.content.decode()) for f in prepared.contents)
 
 
 def _note_connections(parts: Parts, record: Record, inside: Inside) -> None:

@@ -57,11 +57,13 @@ def measure(parts: Parts, timeout: float = 5.0) -> Measures:
         generation = inside.deciding or 0
         trial = max(inside.left.values()) if inside.on_trial else None
         counters = parts.nft.counters() if inside.living is not None else {}
-    with contextlib.suppress(QuietgateError):
+    with contextlib.suppress(QuietgateError, OSError):
         if parts.paths.store.exists():
             with Store(parts.paths.store, read_only=True) as store:
                 book = Book(store)
                 bans, alerts, waiting = store.count(time.time()), book.open_things(), len(book.parcels())
+    if guard is not None and alerts is None:
+        alerts, waiting = guard["alerts"]["standing"], guard["alerts"]["waiting"]
     held = False
     with contextlib.suppress(OSError):
         held = parts.paths.held_down.exists()

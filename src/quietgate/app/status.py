@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quietgate.app import admins, known
+from quietgate.app.apply import contents
 from quietgate.app.control import ask
 from quietgate.app.doctor import Finding, examine, limited_now
 from quietgate.app.generations import Record
@@ -18,6 +19,7 @@ from quietgate.host import conntrack
 from quietgate.host.book import Book
 from quietgate.host.files import policy_files
 from quietgate.host.store import Store
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy
 
 SILENT = 86400.0  # seconds without a line of sshd's after which its silence is said
@@ -84,7 +86,7 @@ def status(parts: Parts) -> Status:
         prepared = prepare(parts.paths)
     except QuietgateError as found:
         error, absent = found.message, not policy_files(parts.paths.policy, parts.paths.drop_ins)
-    differs = prepared is not None and record is not None and prepared.digest != record.digest
+    differs = prepared is not None and record is not None and not _is_in_force(prepared, record)
     verdict, reason, following = "up", f"generation {number} is in force", "quietgate why ADDRESS"
     left = max(inside.left.values()) if inside.on_trial else None
     if left is not None:
@@ -159,12 +161,19 @@ def status(parts: Parts) -> Status:
 
 def _in_effect(parts: Parts, record: Record | None, prepared: Prepared | None) -> Prepared | None:
     """What decides now, whatever was written on the disk since; the policy on disk where nothing is in force."""
-    if record is None or not record.contents or (prepared is not None and prepared.digest == record.digest):
+    if record is None or not record.contents or (prepared is not None and _is_in_force(prepared, record)):
         return prepared
     try:
         return prepare_from(parts.paths, record.written(), ask=False)
     except QuietgateError:
         return prepared  # it was right once: another version of ours reads it differently
+
+
+def _is_in_force(prepared: Prepared, record: Record) -> bool:
+    """True if a policy means what the one in force does: the rules, and what the guard alone obeys."""
+    if prepared.digest != record.digest:
+        return False
+    return not record.contents or contents(prepared) == record.contents or load(record.written()).policy.meaning == prepared.policy.meaning
 
 
 def guard(parts: Parts) -> Guard | None:

@@ -128,6 +128,14 @@ class Policy:
     routes: tuple[Route, ...] = ()
 
     @property
+    def meaning(self) -> tuple[object, ...]:
+        """What it says, wherever it stands: two policies that mean the same are equal in this."""
+        settings = tuple((path, _plain(value)) for path, value in sorted(self.values.items()))
+        rules = tuple((r.name, r.direction, r.protocol, r.ports, _plain(r.source), _plain(r.to), r.interface, r.action, r.rate, r.per, r.reject)
+                      for r in self.firewall.rules)  # fmt: skip
+        return settings, rules, tuple((r.to, r.url, r.secret, r.severity) for r in self.routes)
+
+    @property
     def metrics(self) -> tuple[str, str]:
         """Where metrics are served, and the file that they are written to; "" for neither."""
         return str(self.values["metrics.listen"]), str(self.values["metrics.textfile"])
@@ -140,6 +148,10 @@ class Policy:
             for entry in addresses.entries:
                 if isinstance(entry.target, Name):
                     yield entry.target, entry.origin
+
+
+def _plain(value: object) -> object:
+    return (value.anywhere, tuple(str(e.target) for e in value.entries)) if isinstance(value, Addresses) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ def _print(say: Callable[[], object]) -> None:
 
 
 def _fields(done: Up) -> dict[str, object]:
-    return {"generation": done.number, "changed": done.changed, "bans": done.bans, "known": done.known, "floor": done.floor,
+    return {"generation": done.number, "changed": done.changed, "settings": done.settings, "bans": done.bans, "known": done.known, "floor": done.floor,
             "trial": done.trial, "ssh_ports": done.prepared.ports.ports, "rehearsal": _report(done),
             "warnings": [forms.problem(w) for w in done.prepared.warnings]}  # fmt: skip
 
@@ -196,6 +196,12 @@ def _say_kept(done: Up, *, as_json: bool) -> None:
     if as_json:
         print(forms.form("up", _fields(done)))
         return
-    what = "is in force" if done.changed else "was in force already"
+    what = (
+        "is in force"
+        if done.changed
+        else "was in force already, and the other settings are now"
+        if done.settings
+        else "was in force already"
+    )
     ports = ", ".join(map(str, done.prepared.ports.ports))
     print(f"generation {done.number} {what}: SSH on {ports}, {plural(done.bans, 'ban')}")
