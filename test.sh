@@ -19,6 +19,7 @@ if [ "$mode" != pure ] && [ "$(id -u)" -ne 0 ]; then
 fi
 
 packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux rsync python3-pip debootstrap systemd-container iptables strace"
+if [ "$mode" = long ]; then packages="$packages chromium"; fi
 if [ "$mode" != pure ]; then
     missing=""
     for package in $packages; do

@@ -107,7 +107,8 @@ def test_three_mistypes_and_a_login_are_silence(pair: Pair) -> None:
         assert web.got == []
 
 
-def test_what_nobody_could_receive_is_delivered_once_when_somebody_can_over_a_restart(pair: Pair) -> None:
+@pytest.mark.parametrize("away", [2, pytest.param(60, marks=pytest.mark.long)])
+def test_what_nobody_could_receive_is_delivered_once_when_somebody_can_over_a_restart(pair: Pair, away: int) -> None:
     web = Receiver(pair)
     keep_secret(pair)
     with guarded(pair, *YES, policy=SLOW + WEB) as g:
@@ -116,7 +117,7 @@ def test_what_nobody_could_receive_is_delivered_once_when_somebody_can_over_a_re
         wait_for(lambda: "refused" in pair.quietgate("alerts"), "it is said that it does not arrive", 10)
         g.stop(9)
         g.start()
-        time.sleep(2)
+        time.sleep(away)
         web.start()
         wait_for(lambda: web.got, "it arrives", 60)
         time.sleep(3)

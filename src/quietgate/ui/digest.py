@@ -23,7 +23,7 @@ p{margin:.3rem 0}.dim{color:var(--dim)}.bad{color:var(--bad)}.good{color:var(--g
 svg{display:block;width:100%;height:7rem}svg rect{fill:var(--bar)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
 th{text-align:left;font-weight:600;color:var(--dim)}th,td{padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.a{white-space:nowrap}code{font:.9em ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.a{white-space:nowrap}td.t{min-width:9.5rem}code{font:.9em ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 ul{padding:0;margin:0;list-style:none}li{background:var(--card);border-left:.25rem solid var(--bad);border-radius:.3rem;padding:.6rem .9rem;margin:.5rem 0}
 footer{margin-top:2.5rem;color:var(--dim);font-size:.85rem}
 """
@@ -140,7 +140,7 @@ def page(d: Digest) -> str:
         out.append(
             _table(
                 "Changes",
-                ("#Generation", "When", "SSH on"),
+                ("Generation", "When", "SSH on"),
                 [(str(c.number), moment(c.at)[:16], ", ".join(map(str, c.ports))) for c in d.changes],
             )
         )
