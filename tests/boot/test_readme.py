@@ -114,7 +114,7 @@ def test_the_three_usual_mistakes_are_answered_with_a_remedy(newcomer: Machine) 
 
 def without_root(m: Machine) -> None:
     needs = ("init --force", "init --print", "diff", "up", "up --now", "confirm", "revert", "down", "status", "doctor", "bans",
-             "ban 192.0.2.1", "unban 192.0.2.1", "refresh", "boot", "run", "events -f", "demo", "report --observed")  # fmt: skip
+             "ban 192.0.2.1", "unban 192.0.2.1", "refresh", "boot", "run", "events -f", "demo", "report", "report --observed", "alerts", "alerts ack all", "alerts test")  # fmt: skip
     for command in needs:
         done = m.run(f"su - alice -c '/usr/local/sbin/quietgate {command} </dev/null'")
         said = f"{command}: {done.returncode}\n{done.stderr}"
@@ -134,6 +134,9 @@ ANSWERS = {
     "quietgate revert 7": "there is no generation 7",
     "quietgate confirm": "no trial is running",
     "quietgate run": "guards already",
+    "quietgate alerts ack 3 4": "there is no alert 3",
+    "quietgate alerts test": "the policy has no route",
+    "quietgate deliver < job.json": "job.json: No such file",
     "quietgate events -f": "",
     "quietgate events -f --json | jq 'select(.event == \"ban\")'": "",
 }

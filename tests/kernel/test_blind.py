@@ -1,0 +1,130 @@
+"""What makes the guard blind or the door narrow, on a real host, told to a person: with the times of an hour made seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernel.guarded import Guarded, guarded, syslog_sshd, type_passwords
+from tests.kernel.lab import SERVER4, Pair, wait_for, wrong_clock
+from tests.kernel.people import logged_in
+from tests.kernel.receivers import MailServer
+
+YES = ("PermitRootLogin yes",)
+LOOSE = '[ssh]\nlimit = "30 per 1m"\n'
+# Nothing of what is decided, only how long it takes.
+SOONER = """
+import quietgate.app.daemon as daemon, quietgate.app.senses as senses, quietgate.guard.alerts as alerts
+daemon.TICK = 0.5
+senses.QUIET, senses.ASKED, senses.SILENT_ASKED, senses.LAST_GUESSES = 1.0, 1.0, 1.0, 2.0
+alerts.SILENT_COUNTED, alerts.FAILING, alerts.UNSEEN = 3.0, 2.0, 6
+"""
+
+
+@contextlib.contextmanager
+def hurried(pair: Pair, monkeypatch: pytest.MonkeyPatch, *options: str, policy: str, start: bool = True) -> Iterator[Guarded]:
+    for name, value in wrong_clock(pair.root, 0, SOONER).items():
+        monkeypatch.setenv(name, value)
+    with guarded(pair, *options, policy=policy, start=start) as g:
+        yield g
+
+
+def told(pair: Pair, *words: str) -> dict[str, dict[str, object]]:
+    """By subject."""
+    rows = [json.loads(line) for line in pair.quietgate("alerts", "--json", *words).splitlines()]
+    return {row["subject"]: row for row in rows}
+
+
+def test_a_log_that_is_gone_is_told_and_that_it_is_back_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hurried(pair, monkeypatch, policy="") as g:
+        away = g.log.with_name("away")
+        g.log.rename(away)
+        wait_for(lambda: "/var/log/auth.log" in told(pair), "it is told", 15)
+        assert told(pair)["/var/log/auth.log"]["evidence"] == ["the file is not there"]
+        away.rename(g.log)
+        wait_for(lambda: not told(pair), "it is over", 15)
+        assert told(pair, "--all")["/var/log/auth.log"]["over"] == "/var/log/auth.log can be read again"
+
+
+def test_a_syslog_that_has_died_is_told_when_the_kernel_counts_connections(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hurried(pair, monkeypatch, *YES, policy=LOOSE) as g:
+        g.guess("198.19.66.6", "root", 1)
+        wait_for(lambda: (g.status() or {})["sources"][0]["events"] > 0, "it was heard", 5)
+        time.sleep(4)
+        assert told(pair) == {}, "nobody comes: nothing to say"
+        os.kill(int((pair.root / "syslog/pid").read_text()), 9)
+        for n in range(14):
+            assert pair.client.banner(f"198.19.66.{n + 20}", SERVER4, timeout=3)
+        wait_for(lambda: "/var/log/auth.log" in told(pair), "it is told", 15)
+        one = told(pair)["/var/log/auth.log"]
+        assert str(one["what"]).startswith("/var/log/auth.log has told nothing of sshd for")
+        assert "new SSH connections meanwhile" in str(one["evidence"])
+
+
+def test_a_limit_that_counts_nobody_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy names one port, and sshd has another as well."""
+    with hurried(
+        pair, monkeypatch, *YES, policy='[ssh]\nports = [22]\n[guard]\ndetect.burst = "off"\ndetect.slow = "off"\ndetect.root = "off"\n'
+    ) as g:
+        other = syslog_sshd(pair, pair.root / "syslog/log", *YES, port=2222)
+        until = time.monotonic() + 60
+        while "limit" not in told(pair) and time.monotonic() < until:
+            type_passwords(pair.client, "198.19.66.6", SERVER4, "root", 3, other.port)
+        one = told(pair)["limit"]
+        assert one["what"] == "the limit has no effect: strangers reach sshd, and the kernel counts none of them"
+        assert g.status() is not None
+
+
+def test_an_sshd_that_is_nearly_full_is_told_and_that_it_is_not_any_more(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hurried(pair, monkeypatch, "MaxStartups 10:30:100", policy='[ssh]\nlimit = "off"\nreserve = 0\n'):
+        held = [pair.client.connect(f"198.19.66.{n + 20}", SERVER4, 22) for n in range(10)]
+        wait_for(lambda: "MaxStartups" in told(pair), "it is told", 15)
+        assert told(pair)["MaxStartups"]["evidence"] in (["10 of 10"], ["9 of 10"])
+        for s in held:
+            assert s is not None
+            s.close()
+        wait_for(lambda: not told(pair), "it is over", 15)
+
+
+def test_a_ban_that_would_hit_an_administrator_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hurried(pair, monkeypatch, *YES, policy=LOOSE + "[guard]\npatience = 1\n") as g, logged_in(g.sshd, "198.19.66.6"):
+        wait_for(lambda: "198.19.66.6" in pair.server.sh("nft", "list", "set", "inet", "quietgate", "floor4_32"), "he is on the floor", 5)
+        for _ in range(2):
+            g.guess("198.19.66.6", "root", 3)
+        wait_for(lambda: "198.19.66.6" in told(pair), "it is told", 10)
+        assert told(pair)["198.19.66.6"]["topic"] == "refused"
+
+
+def test_the_digest_goes_out_when_it_is_due_and_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = MailServer(pair)
+    mail.start(25)
+    with hurried(pair, monkeypatch, policy='[digest]\nevery = "daily"\nto = ["ops@example.net"]\n') as g:
+        wait_for(lambda: since(pair) is not None, "it knows since when", 10)
+        g.stop()
+        db = sqlite3.connect(pair.root / "var/lib/quietgate/quietgate.db")
+        db.execute("UPDATE about SET value=? WHERE key='digest:until'", (str(time.time() - 2 * 86400),))
+        db.commit()
+        db.close()
+        g.start()
+        wait_for(lambda: mail.got, "it arrives", 30)
+        time.sleep(3)
+        assert len(mail.got) == 1
+        assert "[quietgate" in mail.got[0]["Subject"]
+        last = since(pair)
+        assert last is not None
+        assert time.time() - last < 60
+
+
+def since(pair: Pair) -> float | None:
+    db = sqlite3.connect(f"file:{pair.root}/var/lib/quietgate/quietgate.db?mode=ro", uri=True)
+    try:
+        row = db.execute("SELECT value FROM about WHERE key='digest:until'").fetchone()
+        return None if row is None else float(row[0])
+    finally:
+        db.close()
