@@ -28,6 +28,7 @@ from quietgate.values import Noted, Parcel
 
 SENT, USUAL = "alerts:sent", "alerts:usual"  # in the store: when messages went out; how long sources are silent as a rule
 SUMMED = "digest:until"  # in the store: the wall second up to which the last digest told
+KEEP = 600.0  # seconds between two times that it is written: nobody shall wake the disk for it
 SOON = 0.2  # seconds in which what happens together is one commit
 DIGEST_AGAIN = 600.0  # seconds after which a digest that could not be made is tried again
 AGAIN = 2.0  # seconds after which a commit that failed is tried again
@@ -43,6 +44,7 @@ class Alerting:
         self._unwritten: list[Parcel] = []
         self._due: asyncio.TimerHandle | None = None
         self._digest_tried = float("-inf")
+        self._usual, self._kept = "", float("-inf")  # what was written of it, and when
         self.delivery = Delivery(shared, self._arrived)
 
     @property
@@ -109,8 +111,11 @@ class Alerting:
         self.delivery.tick()
         self._digest(now)
         self._shared.trouble("delivery", "; ".join(f"{route}: {said}" for route, said in self.delivery.failing().items()))
-        with contextlib.suppress(StateError):
-            self._shared.store.put_about(USUAL, json.dumps(self._shared.engine.alerts.snapshot(now)))
+        usual = json.dumps(self._shared.engine.alerts.snapshot())
+        if usual != self._usual and now.mono - self._kept > KEEP:
+            with contextlib.suppress(StateError):
+                self._shared.store.put_about(USUAL, usual)
+                self._usual, self._kept = usual, now.mono
 
     def _digest(self, now: Instant) -> None:
         """When its time has come, a process of its own looks at everything and writes it."""

@@ -287,15 +287,13 @@ class Alerts:
         """This was told of before, and nobody has said that it is over."""
         self._standing[topic, subject] = False
 
-    def snapshot(self, now: Instant) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """What is usual here, as plain values."""
-        return {
-            name: [now.wall - (now.mono - u.last.mono), {str(day): gap for day, gap in u.gaps.items()}] for name, u in self.usual.items()
-        }
+        return {name: {str(day): round(gap) for day, gap in u.gaps.items()} for name, u in self.usual.items()}
 
     def restore(self, kept: Any, now: Instant) -> None:
         """What `snapshot` gave before. While nobody listened is no silence. Anything else is passed over."""
-        for name, (_, gaps) in kept.items() if isinstance(kept, dict) else ():
+        for name, gaps in kept.items() if isinstance(kept, dict) else ():
             self.usual[str(name)] = Usual(now, {int(day): float(gap) for day, gap in gaps.items()})
 
     # -- inside

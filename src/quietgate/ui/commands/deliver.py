@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from quietgate.host.deliver import LONGEST, Failed, carry, job_of
+from quietgate.host.deliver import LONGEST
+from quietgate.host.ways import Failed, carry, job_of
 from quietgate.ui.messages import letter
 
 
