@@ -131,6 +131,8 @@ class Delivery:
 
     def _end(self, parcel: Parcel, why: str) -> None:
         self._queues[parcel.route] = [p for p in self._queues[parcel.route] if p.id != parcel.id]
+        if not self._queues[parcel.route]:
+            self._failing.pop(parcel.route, None)
         if why:
             self._shared.log(f"a message was given up: {why}")
         self._arrived(parcel)

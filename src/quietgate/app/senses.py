@@ -39,9 +39,8 @@ class Senses:
 
     def __init__(self, shared: Shared, alerting: Alerting, sources: Sequence[Source]) -> None:
         self._shared, self._alerting, self._sources = shared, alerting, sources
-        self._silence: dict[
-            str, tuple[int, float]
-        ] = {}  # per source: what the kernel had counted when it fell silent, and when it was asked last
+        # Of each source: what the kernel had counted when it fell silent, and when it was asked last.
+        self._silence: dict[str, tuple[int, float]] = {}
         self._attempts = 0
         self._asked = time.monotonic()
         self._moved = time.monotonic()
@@ -113,7 +112,7 @@ class Senses:
         elif now.mono - self._moved < LAST_GUESSES:
             return
         alerts = self._shared.engine.alerts
-        self._alerting.take(alerts.uncounted(attempts, moved, now))
+        self._alerting.take(alerts.uncounted(attempts, moved, now, forgeable=any(s.trust is Trust.FILE for s in self._sources)))
         before, self._overflow = self._overflow, counters.get("ssh_overflow", 0)
         slots = self._shared.policy.ssh.slots
         full = before is not None and self._overflow > before  # the kernel does not say how many it has, but that there was no room

@@ -236,8 +236,10 @@ class Alerts:
             Raise(Topic.BLIND, what, now.wall, _TROUBLES[what], (said,), "it is tried again", "quietgate status", lasting=True)
         )
 
-    def uncounted(self, attempts: int, moved: bool, now: Instant) -> list[Alert]:
-        """The log told of so many new attempts of strangers since the last time; `moved`: the kernel has counted connections."""
+    def uncounted(self, attempts: int, moved: bool, now: Instant, *, forgeable: bool = False) -> list[Alert]:
+        """The log told of so many new attempts of strangers since the last time; `moved`: the kernel has counted connections;
+        `forgeable`: users of this host can write that log.
+        """
         if moved:
             self._unseen = 0
             return [*self._clear(Topic.BLIND, "limit", now.wall, "the limit counts again")]
@@ -245,7 +247,8 @@ class Alerts:
         if self._unseen < UNSEEN:
             return []
         return self._stand(Raise(Topic.BLIND, "limit", now.wall, "the limit has no effect: strangers reach sshd, and the kernel counts none of them",
-                                 (f"{self._unseen} attempts in the log, no connection counted",), "nothing",
+                                 (f"{self._unseen} attempts in the log, no connection counted",
+                                  *(["users of this host can write into that log"] if forgeable else [])), "nothing",
                                  "quietgate doctor", lasting=True))  # fmt: skip
 
     def unshut(self, source: Prefix, at: float) -> list[Raise]:
