@@ -230,7 +230,9 @@ def test_a_trial_that_nobody_confirmed_is_told(pair: Pair, confirmed: bool) -> N
 def test_an_element_that_somebody_took_out_is_put_back_when_its_source_is_heard(pair: Pair) -> None:
     """After three minutes, when no connection of before the ban can go on any more."""
     with guarded(pair, *YES, policy='[ssh]\nlimit = "30 per 1m"\n') as g:
-        pair.quietgate("ban", "198.19.66.6", "--scope", "ssh")
+        # The watch of the table looks at the ban that was made first and at the one that lasts longest.
+        for source, length in (("198.19.66.5", "10d"), ("198.19.66.6", "1d"), ("198.19.66.7", "20d")):
+            pair.quietgate("ban", source, "--scope", "ssh", "--for", length)
         pair.server.sh("nft", "delete", "element", "inet", "quietgate", "ban_ssh4_32", "{ 198.19.66.6 }")
         assert not g.banned("198.19.66.6")
         # the guard learns of the ban when it would make one
