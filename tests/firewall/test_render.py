@@ -50,6 +50,13 @@ def test_every_chain_is_reached_and_every_set_is_asked(case: Path) -> None:
 
 
 @each
+def test_the_time_left_is_asked_of_confirmed_entries_only(case: Path) -> None:
+    """What it reads as for a new entry depends on the host's uptime: `>` would let every SYN in, uncounted, for weeks."""
+    rules = [line for line in case.with_suffix(".nft").read_text().splitlines() if "ct expiration" in line]
+    assert all("ct status confirmed ct expiration" in line for line in rules)
+
+
+@each
 def test_every_rule_has_its_own_id(case: Path) -> None:
     text = case.with_suffix(".nft").read_text()
     for chain in re.findall(r"chain \w+ \{\n(.*?)\n\t\}", text, re.DOTALL):

@@ -45,7 +45,7 @@ def test_they_die_where_a_new_entry_reads_as_closing(pair: Pair) -> None:
     sshd = pair.sshd(*BOUND)
     with sessions(pair, sshd, ADMIN, 2) as open_now:
         pair.up()
-        stray = "tcp dport 22 ct direction original ct expiration <= 125s tcp flags & (fin | syn | rst | ack) == ack drop"
+        stray = "tcp dport 22 ct direction original ct status & confirmed == 0 tcp flags & (fin | syn | rst | ack) == ack drop"
         instead(pair, "ssh.stray", stray)
         assert echoes(open_now, 0.5) == [False] * 2
 

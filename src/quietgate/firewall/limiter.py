@@ -170,7 +170,7 @@ def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> It
         yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), end), origin)
     # An ACK that would reach the listener opens a connection out of a cookie, a second time or without a slot.
     if door.bound:
-        # Established only: the time left of an entry that this packet makes is not set yet, and reads as none.
+        # Established only: an entry that no answer was seen of is no session's.
         closing = (State(("established",)), Original(), Expires(CLOSING, longer=False))
         yield Rule("ssh.stray", (at, *closing, ACK, Count("ssh_unproven"), end), origin)
     else:

@@ -249,7 +249,7 @@ def part_text(part: r.Part, number: int) -> str:
         case r.Original():
             return "ct direction original"
         case r.Expires(seconds, longer):
-            return f"ct expiration {'>' if longer else '<='} {seconds}s"
+            return f"ct status confirmed ct expiration {'>' if longer else '<='} {seconds}s"
         case r.Marked(bits):
             return f"ct mark & {bits:#010x} != 0"
         case r.Icmp(version, types):

@@ -129,7 +129,12 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Expires:
-    """Matches when the conntrack entry would live longer (or, `longer` False, no longer) than `seconds`."""
+    """Matches when the conntrack entry would live longer (or, `longer` False, no longer) than `seconds`.
+
+    Never for the packet that makes the entry: until it is confirmed the kernel keeps a span there and no moment, so what it reads as
+    depends on the host's uptime. It read as more than 125 s for the first five minutes after boot, and for 99 of each 199 days
+    (25 of 50 where HZ is 1000): nf_ct_expires() subtracts jiffies, which begin at -300 s and have 32 bits.
+    """
 
     seconds: int
     longer: bool
