@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from quietgate.host import deliver
 from quietgate.host.book import Book
 from quietgate.host.store import Store
 from quietgate.policy.load import File, load
+from quietgate.values import Parcel
 
 ROUTE = b'[[alerts.route]]\nto = "webhook"\nurl = "http://127.0.0.1:1/"\nseverity = "all"\n'
 
@@ -35,7 +35,6 @@ class Host:
         self.troubles: dict[str, str] = {}
         self.carried: list[dict[str, Any]] = []
         self.answer = ""
-        self.threads: set[str] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         found = load([File("p", policy)])
         assert found.problems == ()
@@ -49,8 +48,7 @@ class Host:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def carry(self, job: Any, _unit: Path) -> str:
-        self.threads.add(threading.current_thread().name)
+    async def carry(self, job: Any, _unit: Path) -> str:
         self.carried.append(job.message)
         return self.answer
 
@@ -101,9 +99,28 @@ def test_a_message_arrives_once_and_waits_no_more(host: Host) -> None:
     run(host, lambda alerts: alerts.take([raised(1)]))
     assert [m["alerts"][0]["subject"] for m in host.carried] == ["1"]
     assert Book(host.store).parcels() == []
-    assert all(name.startswith("deliver") for name in host.threads), "not where the table is put back"
     run(host, lambda _alerts: None)
     assert len(host.carried) == 1
+
+
+def test_what_arrived_while_the_disk_was_full_is_not_sent_again_by_the_next_guard(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, full = Book.took, [True]
+
+    def took(self: Book, parcel: Parcel) -> None:
+        if full[0]:
+            raise StateError("the disk is full")
+        real(self, parcel)
+
+    monkeypatch.setattr(Book, "took", took)
+
+    def script(alerts: Alerting) -> None:
+        alerts.take([raised(1)])
+        asyncio.get_running_loop().call_later(0.5, full.__setitem__, 0, False)
+        asyncio.get_running_loop().call_later(0.7, alerts.tick, Instant(time.time(), time.monotonic()))
+
+    run(host, script)
+    assert len(host.carried) == 1
+    assert Book(host.store).parcels() == []
 
 
 def test_what_does_not_arrive_is_tried_again_with_the_same_name(host: Host) -> None:

@@ -25,6 +25,7 @@ from quietgate.guard.alerts import (
     Raise,
     Severity,
     Topic,
+    Usual,
 )
 from quietgate.guard.detect import Finding, Threshold
 from quietgate.guard.engine import STILL_HEARD, Doubt, Engine, LoggedIn, Settings
@@ -186,6 +187,31 @@ def test_what_the_kernel_counts_decides_where_it_counts() -> None:
     assert alerts.source("journal", "", 0, moment(last + 30 * DAY)) == [], "nobody connects: nothing to write"
     assert alerts.source("journal", "", 50, moment(last + SILENT_COUNTED - 1)) == []
     assert told(alerts.source("journal", "", 50, moment(last + SILENT_COUNTED))) == [("raise", "journal")]
+
+
+def test_a_source_that_was_never_heard_is_silent_since_it_is_listened_to() -> None:
+    alerts = Alerts()
+    assert alerts.listen(["journal"], moment(0)) == []
+    assert alerts.source("journal", "", 0, moment(30 * DAY)) == [], "nobody connects"
+    assert alerts.source("journal", "", 50, moment(SILENT_COUNTED - 1)) == []
+    assert told(alerts.source("journal", "", 50, moment(SILENT_COUNTED))) == [("raise", "journal")]
+
+
+def test_of_a_source_that_is_read_no_more_nothing_stands() -> None:
+    alerts = Alerts()
+    for subject in ("/var/log/auth.log", "journal", "kernel", "limit"):
+        alerts.stood(Topic.BLIND, subject)
+    alerts.stood(Topic.STRAIN, "conntrack")
+    assert told(alerts.listen(["journal"], moment(0))) == [("clear", "/var/log/auth.log")]
+
+
+def test_a_clock_that_was_ahead_for_a_while_does_not_keep_us_from_learning() -> None:
+    usual = Usual(moment(0))
+    for day in range(1, 15):
+        usual.heard(Instant((400 + day) * DAY, day * 10.0))  # fourteen days that have not come
+    for day in range(1, 15):
+        usual.heard(Instant(day * DAY, 1000.0 + day * 20.0))
+    assert sorted(usual.gaps) == list(range(1, 15))
 
 
 def test_a_source_that_fails_for_a_minute() -> None:

@@ -140,6 +140,6 @@ def syslog_sshd(pair: Pair, dev_log: Path, *options: str, port: int = 22) -> Ssh
     command = f"mount --bind {dev_log} /dev/log && exec /usr/sbin/sshd -D -f {sshd.config}"
     if not Path("/dev/log").exists():
         Path("/dev/log").touch()  # a place to mount on; nothing listens there outside
-    pair.start(pair.server, "unshare", "-m", "sh", "-c", command)
+    sshd.process = pair.start(pair.server, "unshare", "-m", "sh", "-c", command)
     wait_for(lambda: pair.server.sh("ss", "-Htln", f"sport = :{port}"), "sshd listens", 10)
     return sshd

@@ -7,6 +7,7 @@ import json
 import mailbox
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ HTTP, SMTP = 8099, 8025
 
 
 class Receiver:
-    """An HTTP receiver; `got` is everything that was posted: path, headers, body. `status`: what it answers."""
+    """An HTTP receiver; `got` is everything that was posted: path, headers, body. `status`: what it answers, or "hang"."""
 
     def __init__(self, pair: Pair, host: Host | None = None) -> None:
         self.pair, self.host = pair, host or pair.server
         self.file = pair.root / "posted"
         self.child: subprocess.Popen[bytes] | None = None
 
-    def start(self, status: int = 200) -> None:
+    def start(self, status: int | str = 200) -> None:
         self.child = self.pair.start(self.host, sys.executable, "-m", "tests.kernel.receivers", str(HTTP), str(self.file), str(status))
         listens(self.host, HTTP)
 
@@ -72,6 +73,8 @@ def listens(host: Host, port: int) -> None:
 def main(port: str, file: str, status: str) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if status == "hang":
+                time.sleep(3600)
             body = self.rfile.read(int(self.headers["Content-Length"]))
             with Path(file).open("a") as out:
                 out.write(json.dumps({"path": self.path, "headers": dict(self.headers), "body": body.decode()}) + "\n")

@@ -107,6 +107,20 @@ def test_three_mistypes_and_a_login_are_silence(pair: Pair) -> None:
         assert web.got == []
 
 
+def test_a_receiver_that_never_answers_keeps_no_guard_from_stopping(pair: Pair) -> None:
+    """A restart would be a time without a guard otherwise."""
+    web = Receiver(pair)
+    web.start("hang")
+    keep_secret(pair)
+    with guarded(pair, *YES, policy=SLOW + WEB) as g:
+        pair.server.nft("flush ruleset\n")
+        wait_for(lambda: pair.server.sh("ss", "-Htn", "state", "established", f"dport = :{HTTP}"), "it is being sent", 10)
+        begin = time.monotonic()
+        g.stop()
+        assert time.monotonic() - begin < 5
+        assert recorded(pair)[0]["subject"] == "table"
+
+
 @pytest.mark.parametrize("away", [2, pytest.param(60, marks=pytest.mark.long)])
 def test_what_nobody_could_receive_is_delivered_once_when_somebody_can_over_a_restart(pair: Pair, away: int) -> None:
     web = Receiver(pair)

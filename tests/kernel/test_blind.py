@@ -67,6 +67,36 @@ def test_a_syslog_that_has_died_is_told_when_the_kernel_counts_connections(pair:
         assert "new SSH connections meanwhile" in str(one["evidence"])
 
 
+def test_an_sshd_that_never_says_anything_is_told_when_the_kernel_counts_connections(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first day on: nothing was ever heard that could fall silent."""
+    with hurried(pair, monkeypatch, *YES, "LogLevel QUIET", policy=LOOSE):
+        time.sleep(4)
+        assert told(pair) == {}, "nobody comes: nothing to say"
+        until = time.monotonic() + 30
+        while "/var/log/auth.log" not in told(pair) and time.monotonic() < until:
+            for n in range(4):
+                assert pair.client.banner(f"198.19.66.{n + 20}", SERVER4, timeout=3)
+        assert "unless its LogLevel is below INFO" in str(told(pair)["/var/log/auth.log"]["evidence"])
+
+
+def test_a_part_of_the_guard_that_fails_again_and_again_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = pair.root / "broken"
+    broken = f"""
+from pathlib import Path
+import quietgate.host.conntrack as conntrack
+conntrack.fill = lambda real=conntrack.fill: 1 / 0 if Path({str(file)!r}).exists() else real()
+"""
+    monkeypatch.setattr("tests.kernel.test_blind.SOONER", SOONER + broken)
+    with hurried(pair, monkeypatch, *YES, policy=LOOSE) as g:
+        file.touch()
+        wait_for(lambda: "tick" in told(pair), "it is told", 15)
+        assert "ZeroDivisionError" in str(told(pair)["tick"]["evidence"])
+        g.guess("198.19.66.6", "root", 6)
+        wait_for(lambda: g.banned("198.19.66.6"), "it guards all the same", 10)
+        file.unlink()
+        wait_for(lambda: not told(pair), "it is over", 10)
+
+
 def test_a_limit_that_counts_nobody_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy names one port, and sshd has another as well."""
     with hurried(
@@ -90,6 +120,14 @@ def test_an_sshd_that_is_nearly_full_is_told_and_that_it_is_not_any_more(pair: P
             assert s is not None
             s.close()
         wait_for(lambda: not told(pair), "it is over", 15)
+
+
+def test_an_sshd_that_was_started_again_is_watched_as_the_first_was(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hurried(pair, monkeypatch, "MaxStartups 10:30:100", policy='[ssh]\nlimit = "off"\nreserve = 0\n') as g:
+        wait_for(lambda: (g.status() or {})["startups"] == [[0, 10, 100]], "it is known", 5)
+        g.sshd.stop()
+        syslog_sshd(pair, pair.root / "syslog/log", "MaxStartups 20:30:100")
+        wait_for(lambda: (g.status() or {})["startups"] == [[0, 20, 100]], "so is the next one", 5)
 
 
 def test_a_ban_that_would_hit_an_administrator_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

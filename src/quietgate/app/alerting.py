@@ -133,16 +133,18 @@ class Alerting:
     async def _summed(self) -> None:
         root = str(self._shared.parts.paths.root)
         words = [sys.executable, "-I", "-m", "quietgate", "--root", root, "report", "--send"]
-        child = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-                                                     stderr=asyncio.subprocess.PIPE)  # fmt: skip
         try:
-            _, said = await asyncio.wait_for(child.communicate(), DIGEST_AGAIN / 2)
-        finally:
-            if child.returncode is None:
-                child.kill()
-        self._shared.trouble(
-            "digest", "" if not child.returncode else f"the digest could not be made: {ascii(said.decode(errors='replace'))[1:300]}"
-        )
+            child = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+                                                         stderr=asyncio.subprocess.PIPE)  # fmt: skip
+            try:
+                _, said = await asyncio.wait_for(child.communicate(), DIGEST_AGAIN / 2)
+            finally:
+                if child.returncode is None:
+                    child.kill()
+            wrong = ascii(said.decode(errors="replace"))[1:300] if child.returncode else ""
+        except OSError as error:  # a timeout is one, too
+            wrong = type(error).__name__
+        self._shared.trouble("digest", wrong and f"the digest could not be made: {wrong}")
 
     async def forget(self, now: float) -> None:
         """Drop what the policy keeps no longer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -87,7 +88,7 @@ def test(parts: Parts) -> Iterator[Tried]:
             yield Tried(route, error.message, error.hint)
             continue
         job = deliver.Job(route.to, route.url, opened, json.loads(messages.text(form)))
-        yield Tried(route, deliver.hand_over(job, parts.paths.deliverer))
+        yield Tried(route, asyncio.run(deliver.hand_over(job, parts.paths.deliverer)))
 
 
 def key(route: Route) -> str:

@@ -127,6 +127,7 @@ class Daemon:
             with contextlib.suppress(ValueError, TypeError):
                 self.engine.resume(source.name, json.loads(self.shared.store.about(f"open:{source.name}") or "[]"))
         self.alerting.restore(now)
+        self.alerting.take(self.engine.alerts.listen([s.name for s in self.sources], now))
         self.senses.restore()
         self.shared.look(now)
 
@@ -148,23 +149,31 @@ class Daemon:
     async def _ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            self.pending.look_at_the_clock()
-            now = Instant(time.time(), time.monotonic())
-            self.engine.tick(now)
-            self.pending.flush()
             try:
-                self.shared.look(now)
-                with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
-                    if follow(self.shared.store):
-                        self.shared.missed = True
-                    self.shared.bans().trim(now.wall)
-                await self._forget(now.wall)
-                await self.senses.tick(now)
-                self.alerting.tick(now)
+                await self._tick()
             except Damaged:
                 self.pending.mend()
             except StateError as error:
                 self.shared.trouble("store", error.message)
+            except Exception as error:  # noqa: BLE001  whatever it is, the next one comes
+                self.shared.trouble("tick", f"{type(error).__name__}: {ascii(str(error))[:200]}")
+            else:
+                self.shared.trouble("tick", "")
+            self.senses.ourselves(Instant(time.time(), time.monotonic()))
+
+    async def _tick(self) -> None:
+        self.pending.look_at_the_clock()
+        now = Instant(time.time(), time.monotonic())
+        self.engine.tick(now)
+        self.pending.flush()
+        self.shared.look(now)
+        with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
+            if follow(self.shared.store):
+                self.shared.missed = True
+            self.shared.bans().trim(now.wall)
+        await self._forget(now.wall)
+        await self.senses.tick(now)
+        self.alerting.tick(now)
 
     async def _forget(self, now: float) -> None:
         """What is older than the policy keeps, and what there is no room for."""

@@ -13,7 +13,6 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from quietgate.app.shared import Shared
@@ -41,7 +40,8 @@ class Delivery:
         self._queues: dict[str, list[Parcel]] = {}
         self._busy: set[str] = set()
         self._failing: dict[str, str] = {}
-        self._pool = ThreadPoolExecutor(AT_ONCE, "deliver")
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._gone: list[Parcel] = []  # at their end, and not out of the store yet
         self._dice = random.Random()  # noqa: S311  for jitter
 
     @staticmethod
@@ -67,6 +67,7 @@ class Delivery:
 
     def tick(self) -> None:
         """Go on, where nothing goes on by itself."""
+        self._forget()
         self._start()
 
     def waiting(self) -> int:
@@ -126,8 +127,8 @@ class Delivery:
         except QuietgateError as error:
             return error.message
         job = deliver.Job(route.to, route.url, opened, json.loads(parcel.message))
-        run = asyncio.get_running_loop().run_in_executor
-        return await run(self._pool, deliver.hand_over, job, self._shared.parts.paths.deliverer)
+        async with self._at_once:
+            return await deliver.hand_over(job, self._shared.parts.paths.deliverer)
 
     def _end(self, parcel: Parcel, why: str) -> None:
         self._queues[parcel.route] = [p for p in self._queues[parcel.route] if p.id != parcel.id]
@@ -136,5 +137,12 @@ class Delivery:
         if why:
             self._shared.log(f"a message was given up: {why}")
         self._arrived(parcel)
+        self._gone.append(parcel)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Out of the store: while that refuses, it is tried again, or a restart would send them a second time."""
         with contextlib.suppress(StateError):
-            Book(self._shared.store).took(parcel)
+            while self._gone:
+                Book(self._shared.store).took(self._gone[0])
+                del self._gone[0]

@@ -19,8 +19,8 @@ from quietgate.clock import Instant
 from quietgate.errors import KernelError, QuietgateError, StateError
 from quietgate.guard import engine as core
 from quietgate.guard.record import Trust
-from quietgate.host import conntrack
-from quietgate.host.sshd_config import startups_of
+from quietgate.host import conntrack, sockets
+from quietgate.host.sshd_config import running, startups_of
 from quietgate.values import Ban
 
 QUIET = 60.0  # seconds of silence after which it is worth knowing what the kernel counts meanwhile
@@ -31,6 +31,7 @@ OLD_BAN = 180.0  # seconds after which a banned source's last connection is over
 COUNT_BANS = 600.0  # seconds between two counts of the bans
 LATE = 2.0  # seconds after a trial's end in which `up` may still confirm it
 TRIAL = "alerts:trial"  # in the store: the trial that runs
+OUR_OWN = ("kernel", "table", "store", "task", "tick")  # troubles of the guard's that deserve a person
 _COUNTED = ("ssh_counted", "ssh_known")  # connections that came through, by who counts them
 
 
@@ -48,6 +49,7 @@ class Senses:
         self._overflow: int | None = None
         self._bans_counted = 0.0
         self._trial: tuple[int, float] | None = None  # number, wall second of its end
+        self._sshds: list[int] = []  # processes
 
     def attempt(self) -> None:
         """A stranger tried, just now."""
@@ -55,17 +57,23 @@ class Senses:
 
     def figures(self) -> dict[str, Any]:
         """For `status`: sshd's startups, and the second that a trial ends."""
-        return {"startups": self._waiting(), "trial": None if self._trial is None else self._trial[1]}
+        return {
+            "startups": [s for pid in self._sshds if (s := startups_of(pid)) is not None],
+            "trial": None if self._trial is None else self._trial[1],
+        }
 
     async def tick(self, now: Instant) -> None:
         """Look at everything."""
         alerts = self._shared.engine.alerts
         for source in self._sources:
             self._alerting.take(alerts.source(source.name, source.health.trouble, await self._since_heard(source, now), now))
-        for what in ("kernel", "table", "store", "task"):
-            self._alerting.take(alerts.trouble(what, self._shared.troubles.get(what, ""), now))
         await self._effect(now)
         await self._room(now)
+
+    def ourselves(self, now: Instant) -> None:
+        """The guard's own troubles. Also after a look that failed."""
+        for what in OUR_OWN:
+            self._alerting.take(self._shared.engine.alerts.trouble(what, self._shared.troubles.get(what, ""), now))
 
     # -- does the kernel see what the log tells
 
@@ -78,8 +86,10 @@ class Senses:
 
     async def _since_heard(self, source: Source, now: Instant) -> int | None:
         """Connections that the kernel has counted while this source was silent; None if it cannot be told."""
-        heard = self._shared.engine.alerts.usual.get(source.name)
-        if heard is None or now.mono - heard.last.mono < QUIET or len(self._sources) > 1:
+        usual = self._shared.engine.alerts.usual
+        # Of several sources one may tell what another does not: the silence of all is that of the one heard last.
+        last = max(self._sources, key=lambda s: usual[s.name].last.mono)
+        if source is not last or now.mono - usual[last.name].last.mono < QUIET:
             self._silence.pop(source.name, None)
             return None
         begun = self._silence.get(source.name)
@@ -149,12 +159,19 @@ class Senses:
                 self._alerting.take(alerts.pressure("bans", self._shared.store.count(now.wall), self._shared.policy.bans.max, now))
 
     def _waiting(self) -> list[tuple[int, int, int]]:
-        return [s for d in self._shared.prepared.ports.daemons if (s := startups_of(d.pid)) is not None]
+        """Of each sshd that says it. One that was started again is another process."""
+        found = [startups_of(pid) for pid in self._sshds]
+        if not found or None in found:
+            with contextlib.suppress(QuietgateError):
+                self._sshds = [d.pid for d in running(sockets.listeners())]
+            found = [startups_of(pid) for pid in self._sshds]
+        return [s for s in found if s is not None]
 
     # -- what became of a change
 
     def restore(self) -> None:
-        """A trial that ran when the last guard stopped."""
+        """A trial that ran when the last guard stopped; and which processes are sshd."""
+        self._waiting()
         with contextlib.suppress(StateError, ValueError, TypeError):
             number, end = json.loads(self._shared.store.about(TRIAL) or "null")
             self._await(int(number), float(end))

@@ -19,6 +19,7 @@ they are compared; what a person reads bears wall seconds.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -140,7 +141,8 @@ class Usual:
         day = int(at.wall // 86400)
         self.gaps[day] = max(self.gaps.get(day, 0.0), at.mono - self.last.mono)
         if len(self.gaps) > DAYS:
-            del self.gaps[min(self.gaps)]
+            # Days to come are of a clock that was ahead: kept, they would push out each new day.
+            del self.gaps[max(self.gaps) if max(self.gaps) > day else min(self.gaps)]
         self.last = at
 
     def longest(self) -> float | None:
@@ -184,13 +186,16 @@ class Alerts:
 
     # -- can we see
 
+    def listen(self, names: Collection[str], now: Instant) -> list[Clear]:
+        """These are the sources of lines from now on: one that is never heard is silent since now, and of others nothing is told."""
+        for name in names:
+            self.usual.setdefault(name, Usual(now))
+        gone = [subject for topic, subject in self._standing if topic is Topic.BLIND and subject not in {*names, *_WELL, "limit"}]
+        return [cleared for name in gone for cleared in self._clear(Topic.BLIND, name, now.wall, f"{name} is read no more")]
+
     def heard(self, name: str, at: Instant) -> list[Clear]:
         """A source of lines told something of this moment."""
-        usual = self.usual.get(name)
-        if usual is None:
-            self.usual[name] = Usual(at)
-            return []
-        usual.heard(at)
+        self.usual.setdefault(name, Usual(at)).heard(at)
         return self._clear(Topic.BLIND, name, at.wall, f"{name} tells of sshd again") if (Topic.BLIND, name) in self._standing else []
 
     def source(self, name: str, trouble: str, counted: int | None, now: Instant) -> list[Alert]:
@@ -204,9 +209,7 @@ class Alerts:
         self._since.pop(name, None)
         if self._standing.get((Topic.BLIND, name)):
             return [*self._clear(Topic.BLIND, name, now.wall, f"{name} can be read again")]
-        usual = self.usual.get(name)
-        if usual is None:
-            return []
+        usual = self.usual.setdefault(name, Usual(now))
         silent = now.mono - usual.last.mono
         longest = usual.longest()
         if counted is not None and counted >= LEAST_COUNTED and silent >= SILENT_COUNTED:
@@ -324,12 +327,14 @@ _TROUBLES = {
     "table": "quietgate's table in the kernel is not what it should be",
     "store": "the database cannot be written",
     "task": "a part of the guard has stopped",
+    "tick": "the guard cannot look after itself: windows, sessions and what this host is watched for",
 }
 _WELL = {
     "kernel": "the kernel takes bans again",
     "table": "quietgate's table is whole again",
     "store": "the database can be written again",
     "task": "all parts of the guard run again",
+    "tick": "the guard looks after itself again",
 }
 PRESSURES = {
     "MaxStartups": ("sshd is about to refuse connections: too many have not logged in", "quietgate status"),

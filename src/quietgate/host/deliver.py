@@ -6,11 +6,10 @@ one connection, a job in, an answer out. Elsewhere it is a child that gives its 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-import socket
-import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,38 +28,45 @@ class Job:
     message: dict[str, Any]
 
 
-def hand_over(job: Job, unit: Path) -> str:
-    """Give the job to the unit, or to a child of ours; what went wrong, or "" if it arrived. Blocks for at most WITHIN seconds."""
+async def hand_over(job: Job, unit: Path) -> str:
+    """Give the job to the unit, or to a child of ours; what went wrong, or "" if it arrived. Takes at most WITHIN seconds; a guard
+    that stops does not wait for it.
+    """
     asked = json.dumps(asdict(job)).encode() + b"\n"
     try:
-        said = _unit(asked, unit)
-        if said is None:
-            done = subprocess.run(
-                [sys.executable, "-I", "-m", "quietgate", "deliver"], input=asked, capture_output=True, timeout=WITHIN, check=False
-            )
-            said = done.stdout or done.stderr[-300:]
-        found = json.loads(said)
+        async with asyncio.timeout(WITHIN):
+            found = json.loads(await _by_unit(asked, unit) or await _by_child(asked))
         return str(found["failed"])[:500]
-    except (OSError, subprocess.SubprocessError) as error:
+    except TimeoutError:
+        return f"no answer within {WITHIN:.0f} s"
+    except OSError as error:
         return f"the sender does not run: {type(error).__name__}"
-    except (ValueError, KeyError, TypeError):
-        return f"the sender ended without an answer: {ascii(said)[:200]}"
+    except (ValueError, KeyError, TypeError) as error:
+        return f"the sender ended without an answer: {ascii(str(error))[1:200]}"
 
 
-def _unit(asked: bytes, unit: Path) -> bytes | None:
-    until = time.monotonic() + WITHIN
-    data = b""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-        try:
-            s.connect(str(unit))
-        except OSError:
-            return None
-        s.settimeout(WITHIN)
-        s.sendall(asked)
-        s.shutdown(socket.SHUT_WR)
-        while len(data) < LONGEST and (left := until - time.monotonic()) > 0:
-            s.settimeout(left)
-            if not (more := s.recv(65536)):
-                break
-            data += more
-    return data
+async def _by_unit(asked: bytes, unit: Path) -> bytes:
+    """Its answer; nothing where no unit listens."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(unit, limit=LONGEST)
+    except OSError:
+        return b""
+    try:
+        writer.write(asked)
+        writer.write_eof()
+        return await reader.readline() or b"nothing"
+    finally:
+        writer.close()
+
+
+async def _by_child(asked: bytes) -> bytes:
+    words = (sys.executable, "-I", "-m", "quietgate", "deliver")
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
+    try:
+        said, wrong = await child.communicate(asked)
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+    return said or wrong[-300:]
