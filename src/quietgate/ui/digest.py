@@ -25,6 +25,9 @@ svg{display:block;width:100%;height:7rem}svg rect{fill:var(--bar)}
 th{text-align:left;font-weight:600;color:var(--dim)}th,td{padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.a{white-space:nowrap}td.t{min-width:9.5rem}code{font:.9em ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 ul{padding:0;margin:0;list-style:none}li{background:var(--card);border-left:.25rem solid var(--bad);border-radius:.3rem;padding:.6rem .9rem;margin:.5rem 0}
+@media(max-width:34rem){.many tr{display:flex;flex-wrap:wrap;border-bottom:1px solid var(--line);padding:.35rem 0}.many tr:first-child{display:none}
+.many td{border:0;padding:0;flex:1 1 50%;text-align:left}.many td:first-child{font-weight:600}.many td.t{flex-basis:100%}
+.many td.n::before,.many td.t::before{content:attr(data-of)" ";color:var(--dim)}}
 footer{margin-top:2.5rem;color:var(--dim);font-size:.85rem}
 """
 
@@ -168,9 +171,11 @@ def _picture(bars: Sequence[int]) -> str:
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     number = [h.startswith("#") for h in heads]
     top = "".join(f"<th{' class=n' if n else ''}>{html(h.lstrip('#'))}" for h, n in zip(heads, number, strict=True))
-    body = "".join("<tr>" + "".join(f"<td class={'n' if n else 'a' if i == 0 else 't'}>{html(c)}" for i, (c, n) in enumerate(zip(row, number, strict=True)))
-                   for row in rows)  # fmt: skip
-    return f"<h2>{html(title)}</h2><div class=scroll><table><tr>{top}{body}</table></div>"
+    names = [h.lstrip("#") for h in heads]
+    body = "".join("<tr>" + "".join(f"<td class={'n' if n else 'a' if i == 0 else 't'} data-of='{html(name)}'>{html(c)}"
+                                    for i, (c, n, name) in enumerate(zip(row, number, names, strict=True))) for row in rows)  # fmt: skip
+    many = " class=many" if len(heads) > 3 else ""  # on a phone a row is a block of lines
+    return f"<h2>{html(title)}</h2><div class=scroll><table{many}><tr>{top}{body}</table></div>"
 
 
 def message(d: Digest, name: str) -> dict[str, Any]:
