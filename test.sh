@@ -19,7 +19,10 @@ if [ "$mode" != pure ] && [ "$(id -u)" -ne 0 ]; then
 fi
 
 packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux rsync python3-pip debootstrap systemd-container iptables strace rsyslog"
-if [ "$mode" = long ]; then packages="$packages chromium"; fi
+if [ "$mode" = long ]; then
+    packages="$packages chromium e2fsprogs"
+    [ "$(uname -m)" != x86_64 ] || packages="$packages qemu-system-x86"
+fi
 if [ "$mode" != pure ]; then
     missing=""
     for package in $packages; do
