@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.kernel.guarded import guarded
 from tests.kernel.lab import QUIETGATE, Pair, wait_for
-from tests.kernel.people import ADMIN, log_in
+from tests.kernel.people import ADMIN, logged_in
 from tests.kernel.receivers import MailServer
 from tests.ui.test_metrics import prometheus  # noqa: F401  a fixture
 from tests.ui.test_nagios import parsed
@@ -148,7 +148,8 @@ def test_the_report_and_the_digest_by_mail(pair: Pair) -> None:
     mail.start(25)
     digest = '[digest]\nevery = "daily"\nto = ["ops@example.net", "boss@example.net"]\n'
     with guarded(pair, "PermitRootLogin yes", policy=LOOSE + digest) as g:
-        assert log_in(g.sshd, ADMIN)
+        with logged_in(g.sshd, ADMIN):
+            wait_for(lambda: json.loads(pair.quietgate("report", "--json"))["logins"], "the login is recorded", 10)
         for user in ("root", "hunter2-my-password"):
             g.guess("198.19.66.6", user, 3)
         wait_for(lambda: g.banned("198.19.66.6"), "banned", 5)

@@ -109,5 +109,7 @@ class Welcome:
                     for following in self._shared.engine.logged_in(command.user, command.address, command.port, now):
                         self.do(following)
                     return
+            for found in self._shared.engine.unproven(command.user, command.address, Instant(command.at, time.monotonic())):
+                self._tell(found)
         finally:
             self._checks.discard(command)

@@ -116,9 +116,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A login that nobody could have forged, and what the engine knows of where it came from.
+    """A login, and what the engine knows of where it came from.
 
-    `known`: within the policy's time, by an earlier login; `banned`: by a ban that is in force and should have kept it out.
+    `known`: within the policy's time, by an earlier login; `banned`: by a ban that is in force and should have kept it out. `proven`:
+    nobody can have forged it; else a line in a file tells of it, and its session was not found.
     """
 
     user: str
@@ -127,6 +128,7 @@ class Login:
     at: float
     known: bool
     banned: bool
+    proven: bool = True
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ class Alerts:
         stranger = not (login.known or history.before)
         if Topic.BREAK_IN in self.on and ((guessed and stranger) or login.banned):
             found.append(_break_in(login, history))
-        if Topic.NEW_NETWORK in self.on and not history.network_before:
+        if Topic.NEW_NETWORK in self.on and login.proven and not history.network_before:
             place = network(login.address)
             came = "never logged in here before" if not history.user_before else "always came from elsewhere before"
             found.append(Raise(Topic.NEW_NETWORK, f"{login.user} {place}", login.at, f"{login.user} logged in from {login.address}, a new network",
@@ -357,6 +359,9 @@ def _break_in(login: Login, history: History) -> Raise:
         evidence.append("it is banned")
     if not (login.known or history.before):
         evidence.append("nobody had logged in from there before")
+    if not login.proven:
+        evidence.append("only a line in a log file tells of it, and its session was not found: it was over at once, or a user of this host "
+                        "wrote that line")  # fmt: skip
     return Raise(Topic.BREAK_IN, str(login.source), login.at, f"{login.user} logged in from {login.address}, which had guessed passwords here"
                  if not login.banned else f"{login.user} logged in from {login.address}, which is banned",
                  tuple(evidence), "nothing: whoever has logged in is not cut off unasked", f"quietgate ban --evict {login.address}")  # fmt: skip

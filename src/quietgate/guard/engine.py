@@ -226,6 +226,12 @@ class Engine:
             found.append(Know(source, self.settings.known_for))
         return found
 
+    def unproven(self, user: str, address: Prefix, at: Instant) -> list[Raise]:
+        """A line in a file told of a login whose session was not found. It earns nothing and shuts nobody out; but who tries a password
+        that he has guessed is often gone at once.
+        """
+        return self._looked_at(user, address, self.settings.counting.source_of(address), at, proven=False)
+
     def replay(self, guess: Guess, now: Instant) -> None:
         """An attempt that was remembered, into the windows: nothing is decided, since it was decided then."""
         source = self.settings.counting.source_of(guess.address)
@@ -308,7 +314,7 @@ class Engine:
         self._doubted[source] = now
         return True
 
-    def _looked_at(self, user: str, address: Prefix, source: Prefix, at: Instant) -> list[Raise]:
+    def _looked_at(self, user: str, address: Prefix, source: Prefix, at: Instant, *, proven: bool = True) -> list[Raise]:
         """What a person should know of a login. Before it makes its source known."""
         if not self.settings.alerts:
             return []
@@ -319,7 +325,8 @@ class Engine:
         known = self._known.get(source, 0.0)
         # Those pass before the bans are asked.
         passes = self.settings.spared.overlaps(address) or source in self._floor
-        login = Login(user, address, source, at.wall, known > at.wall and known - known_for < at.wall - SAME_LOGIN, banned and not passes)
+        was_known = known > at.wall and known - known_for < at.wall - SAME_LOGIN
+        login = Login(user, address, source, at.wall, was_known, banned and not passes, proven)
         return self.alerts.login(login, self.history(login))
 
     def _widened(self, ban: Ban) -> list[Command]:
