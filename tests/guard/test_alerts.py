@@ -128,6 +128,17 @@ def test_a_line_in_a_file_is_no_login_and_no_alert() -> None:
     assert any(isinstance(c, Raise) for c in script.engine.logged_in("anna", parse_address(A), 40000, moment(0)))
 
 
+def test_a_login_whose_session_is_not_found_is_told_as_what_it_is_and_earns_nothing() -> None:
+    script = Script(replace(PLAIN, alerts=ALL))
+    script.engine.history = lambda _login: History(failures=99, network_before=False)
+    (found,) = script.engine.unproven("anna", parse_address(A), moment(0))
+    assert found.topic is Topic.BREAK_IN
+    assert "or a user of this host wrote that line" in found.evidence[-1]
+    assert script.engine.is_stranger(source(A))
+    script.engine.logged_in("anna", parse_address(A), 40000, moment(1))
+    assert script.engine.unproven("anna", parse_address(A), moment(2)) == [], "the journal has told of it"
+
+
 # -- a ban that was not made
 
 

@@ -54,6 +54,11 @@ def guesses(g: Guarded, count: int, source: str = ADMIN) -> None:
     wait_for(lambda: json.loads(g.pair.quietgate("why", source, "--json"))["history"].__len__() >= count, "all are recorded", 10)
 
 
+def written(pair: Pair, line: str) -> None:
+    """A line of an sshd's, as any user of the host can write it."""
+    pair.server.sh("logger", "-u", str(pair.root / "syslog/log"), "-t", "sshd[4711]", "-p", "authpriv.info", "--", line)
+
+
 def recorded(pair: Pair, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in pair.quietgate("alerts", "--json", *words).splitlines()]
 
@@ -109,10 +114,10 @@ def test_three_mistypes_and_a_login_are_silence(pair: Pair) -> None:
 
 def test_a_login_that_only_a_file_tells_of_is_told_with_that_and_earns_nothing(pair: Pair) -> None:
     """A session that is over at once leaves nothing else where the guard reads a file; so does a line that anybody here writes."""
-    with guarded(pair, *YES, policy=SLOW) as g:
-        guesses(g, 10)
-        said = f"Accepted password for root from {ADMIN} port 4711 ssh2"
-        pair.server.sh("logger", "-u", str(pair.root / "syslog/log"), "-t", "sshd[4711]", "-p", "authpriv.info", "--", said)
+    with guarded(pair, *YES, policy=SLOW):
+        for n in range(10):
+            written(pair, f"Failed password for root from {ADMIN} port {4000 + n} ssh2")
+        written(pair, f"Accepted password for root from {ADMIN} port 4711 ssh2")
         wait_for(lambda: recorded(pair), "it is recorded", 10)
         (one,) = recorded(pair)
         assert (one["topic"], one["subject"]) == ("break_in", ADMIN)

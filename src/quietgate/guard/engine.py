@@ -230,7 +230,10 @@ class Engine:
         """A line in a file told of a login whose session was not found. It earns nothing and shuts nobody out; but who tries a password
         that he has guessed is often gone at once.
         """
-        return self._looked_at(user, address, self.settings.counting.source_of(address), at, proven=False)
+        source = self.settings.counting.source_of(address)
+        if self.settings.known_for is not None and self._known.get(source, 0.0) - self.settings.known_for > at.wall - SAME_LOGIN:
+            return []  # another witness told of it, or of a later one
+        return self._looked_at(user, address, source, at, proven=False)
 
     def replay(self, guess: Guess, now: Instant) -> None:
         """An attempt that was remembered, into the windows: nothing is decided, since it was decided then."""
