@@ -117,8 +117,7 @@ class World:
     def recovers(self) -> None:
         """After its end."""
         ended = time.monotonic()
-        if self.guard.child is not None and self.guard.child.poll() is not None:
-            self.start_guard()  # as systemd does
+        self._restarted()
         newest = self.attack()
         self._soon(ended, "ruleset: it is not in force", self._in_force)
         self._soon(ended, "guarding: a new attacker is not banned", lambda: self.in_kernel(newest))
@@ -132,6 +131,11 @@ class World:
         if not log_in(self.sshd):
             raise Broken("way in: the administrator does not get in")
 
+    def _restarted(self) -> None:
+        """As systemd does: a signal may have ended it a moment ago."""
+        if self.guard.child is not None and self.guard.child.poll() is not None:
+            self.start_guard()
+
     def _well(self) -> bool:
         told = self.guard.status()
         return told is not None and not told["trouble"] and not any(s["trouble"] for s in told["sources"])
@@ -142,6 +146,7 @@ class World:
 
     def _soon(self, ended: float, what: str, condition: Callable[[], bool]) -> None:
         while not condition():
+            self._restarted()
             if time.monotonic() > ended + SOON:
                 raise Broken(f"{what}; the guard says: {(self.guard.status() or {}).get('trouble', 'nothing')!r}; {self.said()[-500:]}")
             time.sleep(0.02)

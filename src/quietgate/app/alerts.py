@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from quietgate.app.control import tell
 from quietgate.app.delivery import Delivery
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import usable
-from quietgate.errors import InputError, QuietgateError
+from quietgate.errors import InputError, NotPermitted, QuietgateError
 from quietgate.guard.alerts import Raise, Topic
 from quietgate.guard.quiet import Told
 from quietgate.host import deliver
@@ -73,6 +74,8 @@ class Tried:
 
 def test(parts: Parts) -> Iterator[Tried]:
     """Send a message that says it is a test by each route of the policy. Raises QuietgateError where there is none."""
+    if os.geteuid() != 0:
+        raise NotPermitted("the routes' secrets may not be read by this user", "run this as root, with sudo")
     policy = usable(parts)[0].policy
     if not policy.routes:
         raise InputError("the policy has no route, so nobody is told of anything",

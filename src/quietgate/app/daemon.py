@@ -87,6 +87,7 @@ class Daemon:
         for number_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number_, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # see ui/commands/run
         try:
             self._restore()
         except Damaged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 import click
@@ -27,6 +28,8 @@ def command(settings: Settings, until_end: bool, as_json: bool) -> None:  # noqa
     sudo quietgate run
     systemctl status quietgate-guard         the service that runs it
     """
+    # A reload that is asked for before we can do it must not end us: it waits until `Daemon.run` listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     parts = Parts.at(Paths(settings.root))
     try:
         with locked(parts.paths.guard_lock):
