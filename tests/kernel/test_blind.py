@@ -79,6 +79,7 @@ def test_an_sshd_that_never_says_anything_is_told_when_the_kernel_counts_connect
         assert "unless its LogLevel is below INFO" in str(told(pair)["/var/log/auth.log"]["evidence"])
 
 
+@pytest.mark.long
 def test_a_part_of_the_guard_that_fails_again_and_again_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     file = pair.root / "broken"
     broken = f"""
@@ -97,6 +98,7 @@ conntrack.fill = lambda real=conntrack.fill: 1 / 0 if Path({str(file)!r}).exists
         wait_for(lambda: not told(pair), "it is over", 10)
 
 
+@pytest.mark.long
 def test_a_limit_that_counts_nobody_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy names one port, and sshd has another as well."""
     with hurried(

@@ -46,6 +46,7 @@ def candidate(dice: random.Random) -> tuple[str, str]:
     return "\n".join(lines) + "\n", other
 
 
+@pytest.mark.long
 def test_ten_candidates_that_lock_out_and_ten_that_do_not(pair: Pair) -> None:
     pair.sshd()
     for person in PEOPLE:
