@@ -33,16 +33,17 @@ async def hand_over(job: Job, unit: Path) -> str:
     that stops does not wait for it.
     """
     asked = json.dumps(asdict(job)).encode() + b"\n"
+    said = b""
     try:
         async with asyncio.timeout(WITHIN):
-            found = json.loads(await _by_unit(asked, unit) or await _by_child(asked))
-        return str(found["failed"])[:500]
+            said = await _by_unit(asked, unit) or await _by_child(asked)
+        return str(json.loads(said)["failed"])[:500]
     except TimeoutError:
         return f"no answer within {WITHIN:.0f} s"
     except OSError as error:
         return f"the sender does not run: {type(error).__name__}"
-    except (ValueError, KeyError, TypeError) as error:
-        return f"the sender ended without an answer: {ascii(str(error))[1:200]}"
+    except (ValueError, KeyError, TypeError):
+        return f"the sender ended without an answer: {ascii(said)[:200]}"
 
 
 async def _by_unit(asked: bytes, unit: Path) -> bytes:
@@ -54,7 +55,7 @@ async def _by_unit(asked: bytes, unit: Path) -> bytes:
     try:
         writer.write(asked)
         writer.write_eof()
-        return await reader.readline() or b"nothing"
+        return await reader.readline() or b"nothing"  # said: it was there
     finally:
         writer.close()
 
