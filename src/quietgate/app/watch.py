@@ -13,7 +13,7 @@ from quietgate.app.shared import Shared
 from quietgate.errors import Busy, QuietgateError
 from quietgate.host.changes import Changes
 
-EVERY = 0.6  # seconds between two looks at the ruleset's generation: together with the file's less than two wake-ups a second
+EVERY = 0.6  # seconds between two looks at the ruleset's generation: with the file's about two wake-ups a second (`bench.idle`)
 MOST_LOOKS, LESS = 30, 5.0  # after so many in a minute it is looked at less often
 SETTLED = 0.1  # seconds for whoever is at our table to finish: one of ours then has everything on disk
 FIGHT, MOST_MENDED = 600.0, 3  # so often in so many seconds is our table put back
