@@ -15,7 +15,7 @@ from tests.kernel.lab import sh
 CACHE = Path("/var/tmp/quietgate-trees")
 CHECKOUT = Path(__file__).parents[2]
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-SYSTEMD = "systemd,systemd-sysv,dbus,openssh-server,iproute2,ca-certificates,python3"
+SYSTEMD = "systemd,systemd-sysv,dbus,libpam-systemd,polkitd,openssh-server,iproute2,ca-certificates,python3"
 SYSV = "sysvinit-core,openssh-server,iproute2,ca-certificates,python3,ifupdown,cron,procps,rsyslog"
 # What install.sh fetches, fetched beforehand: in the booted tree there is no network, so that no rule can reach this host.
 FETCH = """set -e
