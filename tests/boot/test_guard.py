@@ -127,7 +127,16 @@ secret = "file:/etc/quietgate/hook.key"
 
 
 def forged_lines_are_not_believed(m: Machine) -> None:
-    """Any user can log as "sshd"; journald knows better."""
+    """Any user can log as "sshd"; journald knows better. A link of that name and root's number do not make a program sshd, not even in
+    the cgroup of sshd's unit, where a user's processes are as well where PAM makes no session of logind's.
+    """
+    m.sh("mkdir -p /tmp/links && ln -sf /usr/bin/logger /tmp/links/sshd")
+    for line in ("Failed password for root from 198.18.208.96 port 5 ssh2", "Accepted publickey for root from 198.18.208.95 port 5 ssh2"):
+        for _ in range(8):
+            m.sh(f"/tmp/links/sshd -t 'sshd[79]' -p auth.info '{line}'")
+            m.sh(
+                f"echo $$ > /sys/fs/cgroup/system.slice/ssh.service/cgroup.procs && exec /tmp/links/sshd -t 'sshd[80]' -p auth.info '{line}'"
+            )
     for line in ("Failed password for root from 198.18.208.99 port 5 ssh2", "Accepted publickey for root from 198.18.208.98 port 5 ssh2"):
         for _ in range(8):
             m.sh(f"setpriv --reuid=65534 --clear-groups logger -t 'sshd[77]' -p auth.info '{line}'")
@@ -135,7 +144,7 @@ def forged_lines_are_not_believed(m: Machine) -> None:
     m.ssh("true", STRANGER)  # a real line after them: when its login is known, they have been read
     wait_for(lambda: STRANGER in m.sh("nft list set inet quietgate known4_32"), "the real one is known", 10)
     kernel = m.sh("nft list table inet quietgate")
-    assert not [a for a in ("198.18.208.99", "198.18.208.98", "198.18.208.97") if a in kernel]
+    assert not [a for a in ("198.18.208.99", "198.18.208.98", "198.18.208.97", "198.18.208.96", "198.18.208.95") if a in kernel]
 
 
 def the_guard_comes_back(m: Machine) -> None:

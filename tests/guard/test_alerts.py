@@ -95,7 +95,7 @@ def test_three_mistypes_and_a_success_are_silence_and_a_slow_guesser_is_not() ->
     for name, history in histories.items():
         script = Script(replace(PLAIN, alerts=ALL))
         script.engine.history = partial(_always, history)
-        found = script.say(IN.format(A), 0)
+        found = script.log_in(A, 0)
         assert any(isinstance(c, Raise) for c in found) is (name == "slow")
         assert any(isinstance(c, LoggedIn) for c in found)
 
@@ -105,20 +105,20 @@ def test_a_source_that_this_very_login_made_known_was_not_known_before() -> None
     script = Script(replace(PLAIN, alerts=ALL))
     script.engine.history = lambda _login: History(failures=11)
     script.engine.know({source(A): BEGIN + 30 * DAY}, frozenset())
-    assert any(isinstance(c, Raise) for c in script.say(IN.format(A), 0))
+    assert any(isinstance(c, Raise) for c in script.log_in(A, 0))
     script.engine.know({source(A): BEGIN + 29 * DAY}, frozenset())
-    assert not any(isinstance(c, Raise) for c in script.say(IN.format(A), 0)), "that is of yesterday"
+    assert not any(isinstance(c, Raise) for c in script.log_in(A, 0)), "that is of yesterday"
 
 
 def test_a_login_that_comes_with_the_ban_is_told() -> None:
     """Five guesses ban; a sixth over a connection that was open then is right."""
     script = Script(replace(PLAIN, alerts=ALL))
     script.guess(5)
-    found = [c for c in script.say(IN.format(A), 0.1) if isinstance(c, Raise)]
+    found = [c for c in script.log_in(A, 0.1) if isinstance(c, Raise)]
     assert [c.topic for c in found] == [Topic.BREAK_IN]
     observed = Script(replace(PLAIN, alerts=ALL, observe=True))
     observed.guess(5)
-    assert not any(isinstance(c, Raise) for c in observed.say(IN.format(A), 0.1)), "nobody was banned"
+    assert not any(isinstance(c, Raise) for c in observed.log_in(A, 0.1)), "nobody was banned"
 
 
 def test_a_line_in_a_file_is_no_login_and_no_alert() -> None:
@@ -131,12 +131,12 @@ def test_a_line_in_a_file_is_no_login_and_no_alert() -> None:
 def test_a_login_whose_session_is_not_found_is_told_as_what_it_is_and_earns_nothing() -> None:
     script = Script(replace(PLAIN, alerts=ALL))
     script.engine.history = lambda _login: History(failures=99, network_before=False)
-    (found,) = script.engine.unproven("anna", parse_address(A), moment(0))
+    (found,) = script.engine.unproven("anna", parse_address(A), moment(0), Trust.FILE)
     assert found.topic is Topic.BREAK_IN
     assert "or a user of this host wrote that line" in found.evidence[-1]
     assert script.engine.is_stranger(source(A))
     script.engine.logged_in("anna", parse_address(A), 40000, moment(1))
-    assert script.engine.unproven("anna", parse_address(A), moment(2)) == [], "the journal has told of it"
+    assert script.engine.unproven("anna", parse_address(A), moment(2), Trust.FILE) == [], "the journal has told of it"
 
 
 # -- a ban that was not made

@@ -37,6 +37,12 @@ class Script:
         line: Event = event(message, "0s", self.pid)._replace(at=BEGIN + at)
         return self.engine.read("log", trust or self.trust, line, moment(at))
 
+    def log_in(self, address: str, at: float) -> list[Command]:
+        """A login whose session the kernel shows."""
+        checks = self.say(IN.format(address), at)
+        assert all(isinstance(c, Check) for c in checks)
+        return [*self.engine.logged_in("anna", parse_address(address), 40000, moment(at))]
+
     def guess(self, count: int, address: str = A, at: float = 0.0, trust: Trust | None = None) -> list[Command]:
         """So many wrong passwords; every command but that an attempt is remembered."""
         found = [c for _ in range(count) for c in self.say(WRONG.format(address), at, trust)]
@@ -131,19 +137,23 @@ def test_a_file_never_bans_a_known_source() -> None:
     assert only_ban(script.guess(5, B)).source == source(B), "strangers it does"
 
 
-def test_a_login_in_the_journal_makes_known_and_forgives() -> None:
+def test_a_login_that_the_kernel_shows_makes_known_and_forgives() -> None:
     script = Script()
     script.guess(3)
-    assert script.say(IN.format(A), 1.0) == [LoggedIn("anna", parse_address(A), 40000, BEGIN + 1), Know(source(A), 30 * 86400.0)]
+    shown = script.engine.logged_in("anna", parse_address(A), 40000, moment(1))
+    assert shown == [LoggedIn("anna", parse_address(A), 40000, BEGIN + 1), Know(source(A), 30 * 86400.0)]
     assert script.guess(20, at=2.0) == [], "patience"
 
 
-def test_a_login_in_a_file_is_only_a_reason_to_look() -> None:
-    script = Script(trust=Trust.FILE)
+@pytest.mark.parametrize("trust", list(Trust))
+def test_a_line_that_tells_of_a_login_is_only_a_reason_to_look(trust: Trust) -> None:
+    script = Script(trust=trust)
     script.guess(4)
-    assert script.say(IN.format(A), 1.0) == [Check("anna", parse_address(A), 40000, BEGIN + 1)]
+    (found,) = script.say(IN.format(A), 1.0)
+    assert isinstance(found, Check)
+    assert (found.user, found.address, found.port, found.at, found.trust) == ("anna", parse_address(A), 40000, BEGIN + 1, trust)
     only_ban(script.guess(1, at=2.0))
-    script = Script(trust=Trust.FILE)
+    script = Script(trust=trust)
     script.guess(4)
     script.engine.logged_in("root", parse_address(A), 40000, moment(1))
     assert script.guess(1, at=2.0) == [], "once the session was seen"
@@ -151,7 +161,7 @@ def test_a_login_in_a_file_is_only_a_reason_to_look() -> None:
 
 def test_where_nobody_is_known_a_login_makes_nobody_known() -> None:
     script = Script(replace(PLAIN, known_for=None))
-    assert [type(c) for c in script.say(IN.format(A), 0.0)] == [LoggedIn]
+    assert [type(c) for c in script.engine.logged_in("anna", parse_address(A), 40000, moment(0))] == [LoggedIn]
     only_ban(script.guess(5))
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quietgate.host.logins import lastlog, lastlog2, leaders, remembered, wtmp, wtmpdb
+from quietgate.host.logins import lastlog, lastlog2, remembered, wtmp, wtmpdb
 from quietgate.values import Login
 from tests.host.records import (
     BOOT_TIME,
@@ -94,7 +94,6 @@ def test_what_is_no_wtmp_tells_nothing(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "wtmp"
     path.write_bytes(content)
     assert told(wtmp(path)) == []
-    assert list(leaders(path)) == []
 
 
 @pytest.mark.parametrize("count", [1, 7, 24, 48])  # 24 records of one are 25 of the other
@@ -119,7 +118,6 @@ def test_any_bytes_at_all_do_no_harm(content: bytes) -> None:
         path = Path(place) / "wtmp"
         path.write_bytes(content)
         assert all(isinstance(x, Login) and x.address.single for x in wtmp(path))
-        list(leaders(path))
 
 
 def test_a_missing_file_a_directory_and_one_that_may_not_be_read(tmp_path: Path) -> None:
@@ -128,11 +126,6 @@ def test_a_missing_file_a_directory_and_one_that_may_not_be_read(tmp_path: Path)
     assert told(lastlog(tmp_path / "none", tmp_path / "none")) == []
     assert told(wtmpdb(tmp_path / "none")) == []
     assert told(lastlog2(tmp_path)) == []
-
-
-def test_utmp_names_the_process_that_leads_each_session(tmp_path: Path) -> None:
-    path = write_wtmp(tmp_path, utmp("anna", FOUR, AT, pid=77), utmp("bert", FOUR, AT, pid=78, kind=DEAD_PROCESS), name="utmp")
-    assert list(leaders(path)) == [(77, "anna")]
 
 
 # -- lastlog

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from quietgate.host.store import Store
+from quietgate.net import parse_address
+from quietgate.values import Login
 from tests.kernel.lab import QUIETGATE, SERVER4, SERVER6, Pair, Sshd, wait_for
 
 PAM = ("UsePAM yes", "PermitRootLogin yes")
@@ -68,6 +72,12 @@ def log_in(sshd: Sshd, source: str = ADMIN) -> bool:
     return sshd.login(source, target_of(source), timeout=3)
 
 
+def have_logged_in(pair: Pair, *who: tuple[str, str, float]) -> None:
+    """User, address and wall second of each login whose session quietgate saw, as its store keeps them."""
+    with Store(pair.root / "var/lib/quietgate/quietgate.db") as store:
+        store.put_logins([Login(user, parse_address(address), at, "loginuid") for user, address, at in who])
+
+
 def start_up(pair: Pair, *words: str) -> subprocess.Popen[str]:
     """`quietgate up` on the server, waiting in the background; its output is one stream."""
     full = ["ip", "netns", "exec", pair.server.name, str(QUIETGATE), "--root", str(pair.root), "up", *words]
@@ -75,8 +85,9 @@ def start_up(pair: Pair, *words: str) -> subprocess.Popen[str]:
 
 
 def verdict(pair: Pair) -> str:
-    """The first word of `status`."""
-    return pair.quietgate("status").split(":")[0]
+    """The first word of `status`, as it would be with a guard, which these tests do not start."""
+    found = json.loads(pair.quietgate("status", "--json"))
+    return ("stale" if found["also"] else "up") if found["verdict"] == "unguarded" else str(found["verdict"])
 
 
 def on_trial(pair: Pair) -> bool:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.records import utmp, write_wtmp
 from tests.kernel.lab import SERVER4, SERVER6, Pair, Wire, make_pair, tcp_packet
+from tests.kernel.people import have_logged_in
 
 KNOWN = [f"198.19.7.{n}" for n in range(1, 6)]
 POLICY = """
@@ -51,7 +51,7 @@ def server(place: Path, mode: str, *options: str, policy: str = POLICY) -> Itera
     place.mkdir()
     with make_pair(place) as pair:
         pair.sshd(*options)
-        write_wtmp(pair.root, *(utmp("anna", a, time.time() - 86400) for a in KNOWN))
+        have_logged_in(pair, *(("anna", a, time.time() - 86400) for a in KNOWN))
         pair.up(policy.format(mode=mode))
         pair.quietgate("ban", "198.19.4.1", "--scope", "ssh")
         yield pair

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from tests.host.records import utmp, write_wtmp
 from tests.kernel.lab import SERVER4, SERVER6, Pair, Sshd
+from tests.kernel.people import have_logged_in
 
 OFFICE = "198.19.7.7"
 DAY = 86400
@@ -58,7 +58,7 @@ ALL = {"rsync": (rsync, 30), "people": (people, 40), "monitor": (monitor, 30)}
 
 def logged_in(pair: Pair, address: str, ago: float) -> None:
     """Somebody logged in from there some seconds ago: the record that login and PAM write."""
-    write_wtmp(pair.root, utmp("anna", address, time.time() - ago))
+    have_logged_in(pair, ("anna", address, time.time() - ago))
 
 
 def status(pair: Pair) -> dict[str, Any]:

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from tests.host.records import utmp, write_wtmp
 from tests.kernel.hosts import serve
 from tests.kernel.lab import CLIENT4, SERVER4, Pair, wait_for, wrong_clock
-from tests.kernel.people import ADMIN, PAM, logged_in
+from tests.kernel.people import ADMIN, PAM, have_logged_in, logged_in
 
 KNOWN, STRANGER = "198.19.7.7", "198.19.0.9"
 DAY = 86400
@@ -42,7 +41,7 @@ def times(pair: Pair, source: str, tries: int = 8) -> int:
 
 def test_known_lasts_as_long_in_the_kernel_as_since_the_login(pair: Pair) -> None:
     pair.sshd()
-    write_wtmp(pair.root, utmp("anna", KNOWN, time.time() - 20 * DAY))
+    have_logged_in(pair, ("anna", KNOWN, time.time() - 20 * DAY))
     pair.up("")
     assert 10 * DAY - 60 < left(pair, "known4_32", KNOWN) <= 10 * DAY
 
@@ -50,7 +49,7 @@ def test_known_lasts_as_long_in_the_kernel_as_since_the_login(pair: Pair) -> Non
 def test_who_is_known_for_two_seconds_more_is_a_stranger_then(pair: Pair) -> None:
     """The kernel counts by itself: no program runs at that moment."""
     pair.sshd()
-    write_wtmp(pair.root, utmp("anna", KNOWN, time.time() - 30 * DAY + 4))
+    have_logged_in(pair, ("anna", KNOWN, time.time() - 30 * DAY + 4))
     pair.up("")
     assert left(pair, "known4_32", KNOWN) > 0
     wait_for(lambda: not left(pair, "known4_32", KNOWN), "forgotten", 8)
@@ -69,7 +68,7 @@ def test_a_ban_that_was_made_by_a_wrong_clock_ends_in_time(pair: Pair, offset: i
 @pytest.mark.parametrize("offset", [YEARS, -YEARS], ids=["ahead", "behind"])
 def test_a_clock_that_jumps_and_comes_back_does_no_lasting_harm(pair: Pair, offset: int) -> None:
     sshd = pair.sshd()
-    write_wtmp(pair.root, utmp("anna", KNOWN, time.time() - DAY))
+    have_logged_in(pair, ("anna", KNOWN, time.time() - DAY))
     pair.up("")
     pair.quietgate("ban", "198.19.4.1", "--for", "1h")
     pair.quietgate("ban", "198.19.4.2")
@@ -134,7 +133,7 @@ def test_the_floor_is_a_day_of_the_kernels_and_never_less(pair: Pair, offset: in
 
 def test_a_login_of_the_future_makes_nobody_known_for_years(pair: Pair) -> None:
     pair.sshd()
-    write_wtmp(pair.root, utmp("anna", KNOWN, time.time() + YEARS))
+    have_logged_in(pair, ("anna", KNOWN, time.time() + YEARS))
     pair.up("")
     assert times(pair, KNOWN) == 5
 

@@ -6,14 +6,15 @@ Only sessions that a login opened count (`host/sessions.py`), and only those of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from quietgate.app.known import put
+from quietgate.app.known import note, put
 from quietgate.app.prepare import Prepared
 from quietgate.firewall import names
 from quietgate.host import sockets
+from quietgate.host.accounts import administrators
 from quietgate.host.netlink import SetWriter
-from quietgate.host.sessions import administrators, live
+from quietgate.host.sessions import live
 from quietgate.host.store import Store
 from quietgate.net import Counting, Prefix
 from quietgate.policy.model import Policy
@@ -21,17 +22,27 @@ from quietgate.values import Session
 
 
 def sessions(policy: Policy, ports: tuple[int, ...]) -> list[Session]:
-    """The sessions of administrators that are open now."""
+    """Return the sessions of administrators that are open now."""
+    return _of_admins(policy, live(frozenset(ports)))
+
+
+def _of_admins(policy: Policy, found: Iterable[Session]) -> list[Session]:
     admins = administrators(policy.lockout.admins)
-    return [s for s in live(frozenset(ports)) if s.uid in admins]
+    return [s for s in found if s.uid in admins]
 
 
 def refresh(store: Store, policy: Policy, ports: tuple[int, ...], now: float) -> list[Session]:
-    """Note who is logged in now. Idempotent.
+    """Note who is logged in now: everybody is known from where they are, administrators' addresses are on the floor. Idempotent."""
+    return take(store, policy, live(frozenset(ports)), now)
+
+
+def take(store: Store, policy: Policy, found: Sequence[Session], now: float) -> list[Session]:
+    """Note these sessions, as `refresh` does; returns those that went onto the floor.
 
     A banned address is not taken up: bans spare the floor, so a ban that covers one was an eviction.
     """
-    open_now = [s for s in sessions(policy, ports) if not store.covering(s.flow.peer, now)]
+    note(store, [s for s in found if not store.covering(s.flow.peer, now)], now)
+    open_now = [s for s in _of_admins(policy, found) if not store.covering(s.flow.peer, now)]
     if open_now:
         store.put_floor({(s.flow.peer, s.uid) for s in open_now}, now + policy.lockout.keep)
     return open_now

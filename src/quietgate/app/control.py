@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import grp
 import json
 import os
-import pwd
 import socket
 import struct
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from quietgate.errors import Exit, HostError, NotPermitted, QuietgateError
+from quietgate.host.accounts import group_number, in_group
 from quietgate.host.systemd import start_words
 
 MOST_CLIENTS = 32
@@ -36,6 +35,12 @@ class NeedsDaemon(QuietgateError):
 
     id = "daemon"
     exit = Exit.NEEDS_DAEMON
+
+
+class Hangs(NeedsDaemon):
+    """The guard is there and does not answer."""
+
+    id = "daemon-hangs"
 
 
 class Control:
@@ -170,19 +175,10 @@ class Control:
         if uid in (0, os.geteuid()):
             return uid, True
         wanted = self._gid()
-        if wanted is None:
-            return uid, False
-        try:
-            member = wanted in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
-        except KeyError:
-            member = wanted == gid
-        return uid, member
+        return uid, wanted is not None and in_group(uid, gid, wanted)
 
     def _gid(self) -> int | None:
-        try:
-            return grp.getgrnam(self._group).gr_gid
-        except KeyError:
-            return None
+        return group_number(self._group)
 
 
 def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
@@ -206,10 +202,13 @@ def connected(path: Path, timeout: float | None):  # type: ignore[no-untyped-def
         raise NotPermitted(
             "the guard's socket may not be used by this user", "run this as root, or join the group that control.group names"
         ) from None
-    except OSError as error:
-        raise NeedsDaemon(
-            f"the guard is not running, or does not answer ({error.strerror or error})", f"start it: {start_words('quietgate-guard')}"
+    except (TimeoutError, BlockingIOError):  # the second: so many wait already that the kernel takes no more
+        raise Hangs(
+            "the guard is there, but does not answer",
+            f"see its log, or start it again: {start_words('quietgate-guard', 'restart')}",
         ) from None
+    except OSError as error:
+        raise NeedsDaemon(f"the guard does not run ({error.strerror or error})", f"start it: {start_words('quietgate-guard')}") from None
 
 
 def _reply(line: bytes) -> dict[str, Any]:

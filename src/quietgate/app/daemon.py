@@ -15,7 +15,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from quietgate.app.alerting import Alerting
 from quietgate.app.control import Control
@@ -69,7 +69,7 @@ class Daemon:
         self.alerting = Alerting(self.shared)
         self.welcome = Welcome(self.shared, lambda found: self.alerting.take([found]))
         self.names = self._names()
-        self.sources: list[Source] = find(values["guard.sources"], parts.paths)
+        self.sources: list[Source] = find(values["guard.sources"], parts.paths, cast("tuple[str, ...]", values["guard.units"]))
         self.senses = Senses(self.shared, self.alerting, self.sources)
         self.begun = time.time()
         self.bans_made = 0

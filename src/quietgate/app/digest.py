@@ -13,7 +13,7 @@ from quietgate.app.doctor import Finding, examine
 from quietgate.app.names_kept import exists
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import usable
-from quietgate.app.status import Guard, guard
+from quietgate.app.status import Guard, watch
 from quietgate.errors import QuietgateError
 from quietgate.host.book import Book
 from quietgate.host.store import Store
@@ -81,7 +81,7 @@ def digest(parts: Parts, since: float, until: float) -> Digest:
     with contextlib.suppress(QuietgateError):
         look = [f for f in examine(parts, prepared) if f.severity == "problem"]
     if not parts.paths.store.exists():
-        return Digest(host, since, until, changes=tuple(changes), look=tuple(look), guard=guard(parts))
+        return Digest(host, since, until, changes=tuple(changes), look=tuple(look), guard=watch(parts, None)[1])
     now = time.time()
     with Store(parts.paths.store, read_only=True) as store:
         sums, book = Sums(store, {4: counting.source4, 6: counting.source6}), Book(store)
@@ -100,6 +100,12 @@ def digest(parts: Parts, since: float, until: float) -> Digest:
         return Digest(
             host, since, until, attempts, sources, sums.bans(since, until), store.count(now),
             tuple(sums.by_time(since, until, PARTS["day" if until - since <= 2 * 86400 else "week"])), tuple(busiest), tuple(known[:SHOWN]),
-            sum(c for _, c in names) - sum(c for _, c in known), tuple(x for x in store.logins(since) if x.at < until), tuple(changes),
-            tuple(t for t in things if t.first < until), tuple(look), guard(parts),
+            sum(c for _, c in names) - sum(c for _, c in known), _logins(store, since, until), tuple(changes),
+            tuple(t for t in things if t.first < until), tuple(look), watch(parts, None)[1],
         )  # fmt: skip
+
+
+def _logins(store: Store, since: float, until: float) -> tuple[Login, ...]:
+    """The last login of each user from each address, whoever tells of it; what the kernel has shown comes first."""
+    found = {(x.user, x.address): x for x in (*store.remembered(since), *store.logins(since)) if x.at < until}
+    return tuple(sorted(found.values(), key=lambda x: (-x.at, x.user)))

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quietgate.app import known
+from quietgate.app.after_floor import leaving
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration
 from quietgate.errors import QuietgateError
 from quietgate.firewall import names
+from quietgate.guard.alerts import utc
 from quietgate.host import others, sockets
+from quietgate.host.reading import read_text
 from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
 from quietgate.net import AddressError, Prefix, parse_address
@@ -56,6 +59,7 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     found += _kernel(ports)
     found += _proxy(parts, policy, ports)
     found += _limited(parts, policy)
+    found += _after_floor(parts, prepared)
     return found
 
 
@@ -214,6 +218,17 @@ def _kernel(ports: SshPorts) -> Iterator[Finding]:
                       f"sysctl -w net.netfilter.nf_conntrack_max={most * 4}")  # fmt: skip
 
 
+def _after_floor(parts: Parts, prepared: Prepared) -> Iterator[Finding]:
+    try:
+        with Store(parts.paths.store, read_only=True) as store:
+            for one in leaving(prepared, store, time.time()):
+                yield Finding("after-floor", "problem", f"{one.address} (an address of {one.user}'s) gets in only because an administrator's address is kept "
+                              f"open: from {utc(one.until)} on it is shut out by {one.rule}",
+                              f"add {one.address} to ssh.from or ssh.trusted, then: quietgate up")  # fmt: skip
+    except QuietgateError:
+        return  # no store yet, or not ours to read
+
+
 def _sysctl(name: str) -> int | None:
     try:
         return int((SYSCTL / name).read_text())
@@ -245,15 +260,16 @@ def _proxy(parts: Parts, policy: Policy, ports: SshPorts) -> Iterator[Finding]:
 
 def _comm(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return read_text(f"/proc/{pid}/comm", 64).strip()
     except OSError:
         return ""
 
 
 def _logins(parts: Parts, policy: Policy) -> Iterable[tuple[str, str]]:
     try:
+        since = time.time() - policy.lockout.history
         with Store(parts.paths.store, read_only=True) as store:
-            return [(x.user, str(x.address)) for x in store.logins(time.time() - policy.lockout.history)]
+            return [(x.user, str(x.address)) for x in (*store.logins(since), *store.remembered(since))]
     except QuietgateError:
         return []
 

@@ -175,7 +175,7 @@ def _story(parts: Parts, source: Prefix) -> tuple[tuple[Guess, ...], tuple[Login
     """What the store remembers of a source: its last attempts, and the logins from it."""
     try:
         with Store(parts.paths.store, read_only=True) as store:
-            logins = [x for x in store.logins(0.0) if source.covers(x.address)]
+            logins = [x for x in (*store.logins(0.0), *store.remembered(0.0)) if source.covers(x.address)]
             return tuple(store.attempts(source, SHOWN)), tuple(logins[:SHOWN])
     except QuietgateError:
         return (), ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from quietgate.app.generations import Generations, Record
 from quietgate.firewall import names
+from quietgate.firewall.listing import same
 from quietgate.firewall.render import Stale
 from quietgate.host.netlink import SetWriter
 from quietgate.host.nft import Living, Nft
@@ -76,7 +77,7 @@ def drifted(nft: Nft, record: Record) -> bool | None:
     """True if the kernel's table is not what was loaded; None if it cannot be told (never listed, or another nft)."""
     if not record.listing or record.nft != str(nft.version()):
         return None
-    return listing(nft, record.number) != record.listing
+    return not same(listing(nft, record.number), record.listing)
 
 
 def stale(living: Living | None, wanted: Stale) -> Stale:

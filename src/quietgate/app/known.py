@@ -1,16 +1,19 @@
-"""Who is known here: logins are gathered from what only root can write, kept in the store, and put into the kernel.
+"""Who is known here: whoever has logged in. Only a login that the kernel shows makes a source known (`host/sessions`).
 
-The journal is asked only for what came since the last time; wtmp and lastlog are small and read whole.
+What logs tell of logins (wtmp, lastlog, the journal) is remembered apart: a rehearsal tries these addresses, and that is all they are good
+for, since others than sshd can write there.
 """
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 from quietgate.errors import KernelError
 from quietgate.firewall import names
 from quietgate.guard.sshd import Kind, understand
+from quietgate.host.accounts import user_name
 from quietgate.host.journal import accepted_since
 from quietgate.host.logins import remembered
 from quietgate.host.netlink import Item, SetWriter
@@ -18,22 +21,32 @@ from quietgate.host.paths import Paths
 from quietgate.host.store import Store
 from quietgate.net import BITS, Prefix, PrefixSet, parse_prefix
 from quietgate.policy.model import Ssh
-from quietgate.values import Login
+from quietgate.values import Login, Session
 
 SEEN = "logins_seen"  # wall time up to which the journal was read
 OVERLAP = 60  # seconds that are read again: journald may be a little behind
 LOOPBACK = PrefixSet(parse_prefix(p) for p in ("127.0.0.0/8", "::1"))
 
 
+def note(store: Store, sessions: Iterable[Session], now: float) -> None:
+    """Keep that these sessions are open at wall second `now`. Idempotent."""
+    found = [Login(user_name(s.uid), s.flow.peer, now, s.witness) for s in sessions if not LOOPBACK.overlaps(s.flow.peer)]
+    if found:
+        store.put_logins(found)
+
+
 def gather(store: Store, paths: Paths, history: float, now: float) -> int:
-    """Take the logins of the last `history` seconds into the store. Idempotent; returns how many were found."""
+    """Remember what logs tell of the last `history` seconds. Idempotent; returns how many logins were found.
+
+    The journal is asked only for what came since the last time; wtmp and lastlog are small and read whole.
+    """
     since = now - history
     seen = float(store.about(SEEN) or 0)
     found = [x for x in (*_journal(paths, max(since, seen - OVERLAP)), *remembered(paths.root, since)) if not LOOPBACK.overlaps(x.address)]
-    # A clock that was wrong must not make a login count as known for years.
+    # Under a clock that was wrong.
     found = [x for x in found if x.at <= now + OVERLAP]
     if found:
-        store.put_logins(found)
+        store.remember_logins(found)
     store.put_about(SEEN, str(now))
     return len(found)
 
@@ -51,11 +64,13 @@ def _journal(paths: Paths, since: float) -> list[Login]:
 
 
 def sources(store: Store, ssh: Ssh, now: float) -> dict[Prefix, float]:
-    """Each known source with the seconds for which it still is."""
+    """Return each known source with the seconds for which it still is."""
     if ssh.known is None:
         return {}
     found: dict[Prefix, float] = {}
     for login in store.logins(now - ssh.known):
+        if login.at > now + OVERLAP:  # kept under a clock that was wrong: it must not count for years
+            continue
         source = ssh.counting.source_of(login.address)
         found[source] = max(found.get(source, 0.0), login.at + ssh.known - now)
     return found

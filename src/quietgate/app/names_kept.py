@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pwd
 from functools import lru_cache
 from pathlib import Path
 
 from quietgate.guard.methods import name_at
 from quietgate.guard.sshd import understand
+from quietgate.host.accounts import user_number
 
 
 class Names:
@@ -48,10 +48,9 @@ class Names:
 def exists(user: str) -> bool:
     """True if there is such a user on this host."""
     try:
-        pwd.getpwnam(user)
-    except (KeyError, ValueError, UnicodeError):
+        return user_number(user) is not None
+    except UnicodeError:
         return False
-    return True
 
 
 def _key(file: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The rehearsal: a candidate is loaded in a copy of this host, and real connections are tried, before anybody depends on it.
 
 Tried are live administrators (a session that is older than the rules, and a new one), trusted and allowed hosts, and the
-logins that are remembered and would get in today. Each comes out *proven*, *failed* with the rule that ended it, or
+logins that are remembered and would get in today; administrators once more without the floor, which ends. Each comes out *proven*, *failed* with the rule that ended it, or
 *unknown*. Other tools' tables are loaded beside the candidate, as far as nft or iptables can load them again, since a
 packet must pass them too. Where namespaces are not allowed, the evaluator answers, and the report says so.
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from quietgate.app import admins, known
 from quietgate.app.generations import Record
 from quietgate.app.prepare import Prepared
+from quietgate.clock import format_duration
 from quietgate.errors import HostError, NftError, Refused
 from quietgate.firewall import names
 from quietgate.firewall.compile import Facts, compile_policy
@@ -26,9 +27,9 @@ from quietgate.firewall.limiter import Door
 from quietgate.firewall.render import Generation, render, sets_only
 from quietgate.firewall.rules import Ruleset
 from quietgate.host import others, sockets
+from quietgate.host.accounts import user_name
 from quietgate.host.netlink import Item, SetWriter
 from quietgate.host.scratch import Scratch, Try, paths_to
-from quietgate.host.sessions import user_name
 from quietgate.host.store import Store
 from quietgate.net import BITS, LINK_LOCAL6, Counting, Prefix, PrefixSet
 from quietgate.policy.load import File, load
@@ -101,7 +102,7 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
         report.unknown.append(
             f"no namespace to rehearse in ({error}): no real connection was tried, other tools' tables were not looked at"
         )
-        _evaluated(todo, ruleset, state, report)
+        _evaluated(todo, prepared, ruleset, state, report)
     report.seconds = time.monotonic() - begin
     return report
 
@@ -135,7 +136,7 @@ def prove(prepared: Prepared, store: Store, address: Prefix, port: int, now: flo
     if address not in ways or LINK_LOCAL6.covers(address):
         return Proved(let_in=False, expected=False, by="", unknown=f"this host has no path to {address} that can be rehearsed")
     way = ways[address]
-    expected = _decide(ruleset, address, port, state.memory(), way.interface).verdict == "accept"
+    expected = decide_for(ruleset, address, port, state.memory(), way.interface).verdict == "accept"
     report = Report("real connections")
     try:
         _really({probe: Try(address, port, way.interface, way.local)}, prepared, ruleset, state, report)
@@ -186,7 +187,8 @@ def _probes(prepared: Prepared, store: Store, in_force: Record | None, now: floa
                 if not LINK_LOCAL6.covers(sample) and fresh(sample, listening[0]):
                     yield Probe(sample, listening[0], f"{path}, {entry.origin}")
     today = _today(prepared, store, in_force, now)
-    for login in store.logins(now - policy.lockout.history) if remembered else ():
+    since = now - policy.lockout.history
+    for login in (*store.logins(since), *store.remembered(since)) if remembered else ():
         if not LINK_LOCAL6.covers(login.address) and today(login.address, listening[0]) and fresh(login.address, listening[0]):
             yield Probe(login.address, listening[0], f"{login.user} logged in from there")
     if len(seen) >= MOST:
@@ -211,7 +213,7 @@ def _today(prepared: Prepared, store: Store, in_force: Record | None, now: float
 
     def asked(address: Prefix, port: int) -> bool:
         state = State.of(old, store, [Probe(address, port, "")], now)
-        return _decide(ruleset, address, port, state.memory()).verdict == "accept"
+        return decide_for(ruleset, address, port, state.memory()).verdict == "accept"
 
     return asked
 
@@ -255,6 +257,14 @@ class State:
         bans = {(b.prefix, b.scope): b for p in probes for b in store.covering(p.address, now)}
         return cls(counting, tuple(admins.sources(store, counting, now)), tuple(known.sources(store, policy.ssh, now)), tuple(bans.values()),
                    policy.ssh.known is not None)  # fmt: skip
+
+    def on_floor(self, address: Prefix) -> bool:
+        """Return whether an administrator's session keeps this address open."""
+        return self.counting.source_of(address) in self.floor
+
+    def without_floor(self) -> State:
+        """Return the state after every administrator's session is long over."""
+        return replace(self, floor=())
 
     def hashed(self) -> Iterator[tuple[str, Prefix]]:
         """Set and source of each element of a plain set."""
@@ -325,6 +335,7 @@ def _really(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state:
         new = scratch.connect(list(todo.values()), FIRST)
         lost = [t for t in todo.values() if t not in new]
         ended, late = scratch.trace(lost, AGAIN) if lost else ({}, set())
+        report.failed += _without_floor({p: t for p, t in todo.items() if t in new or t in late}, prepared, ruleset, state, scratch)
         for s in (*old.values(), *new.values()):
             s.close()
     for probe, one in todo.items():
@@ -334,6 +345,26 @@ def _really(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state:
             report.failed.append(Failure(probe, "the open session", "the candidate's first rules", "report this: it is a bug of ours"))
         else:
             report.proven.append(probe)
+
+
+def _without_floor(passed: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state: State, scratch: Scratch) -> list[Failure]:
+    """Those of them who get in by the floor alone: a check that holds while an exception does proves nothing of the time after it."""
+    kept = {p: t for p, t in passed.items() if state.on_floor(p.address)}
+    if not kept:
+        return []
+    with scratch.here.inside(), SetWriter() as sets:
+        for version in (4, 6):
+            sets.replace(names.floor(version, state.counting), [])
+    found = scratch.connect(list(kept.values()), FIRST)
+    for s in found.values():
+        s.close()
+    lost = {p: t for p, t in kept.items() if t not in found}
+    ended, late = scratch.trace(list(lost.values()), AGAIN) if lost else ({}, set())
+    return [_failure(p, _later(prepared), ended.get(t), ruleset, state.without_floor()) for p, t in lost.items() if t not in late]
+
+
+def _later(prepared: Prepared) -> str:
+    return f"{format_duration(prepared.policy.lockout.keep)} after the last session from there (lockout.keep), a new connection"
 
 
 def _live(sets: SetWriter, old: Mapping[Try, object], scratch: Scratch) -> None:
@@ -358,20 +389,21 @@ def _live(sets: SetWriter, old: Mapping[Try, object], scratch: Scratch) -> None:
 def _failure(probe: Probe, kind: str, ended: tuple[str, str] | None, ruleset: Ruleset, state: State) -> Failure:
     """Name the rule: the kernel's own trace where there is one, the evaluator's answer else."""
     if ended is None:
-        decision = _decide(ruleset, probe.address, probe.port, state.memory())
+        decision = decide_for(ruleset, probe.address, probe.port, state.memory())
         if decision.verdict == "accept":
             return Failure(
                 probe, kind, "something that could not be traced", "see `quietgate doctor`; `quietgate up --force` tries it on trial"
             )
-        return Failure(probe, kind, _named(decision.rule.id, ruleset), _remedy(decision.rule.id))
+        return Failure(probe, kind, named(decision.rule.id, ruleset), _remedy(decision.rule.id))
     table, rule = ended
     if table != f"{names.FAMILY} {names.TABLE}":
         return Failure(probe, kind, f"{FOREIGN} {table}: {rule}", "open the port there too, or take that table out of use")
     id_ = rule.rsplit(names.COMMENT, 1)[-1].split('"', 1)[0] if names.COMMENT in rule else rule
-    return Failure(probe, kind, _named(id_, ruleset), _remedy(id_))
+    return Failure(probe, kind, named(id_, ruleset), _remedy(id_))
 
 
-def _named(id_: str, ruleset: Ruleset) -> str:
+def named(id_: str, ruleset: Ruleset) -> str:
+    """Return a rule's id with the line of the policy that it comes from."""
     rule = next((r for c in ruleset.chains for r in c.rules if r.id == id_), None)
     return f"rule {id_}" + (f" ({rule.origin})" if rule is not None and rule.origin else "")
 
@@ -389,14 +421,18 @@ def _remedy(id_: str) -> str:
 # -- without namespaces
 
 
-def _decide(ruleset: Ruleset, address: Prefix, port: int, memory: Memory, interface: str = "eth0") -> Decision:
+def decide_for(ruleset: Ruleset, address: Prefix, port: int, memory: Memory, interface: str = "eth0") -> Decision:
+    """Return what the rules alone do with the first packet of a new connection to a port."""
     local = Prefix(address.version, 1, BITS[address.version])
     return decide(ruleset, Packet(address, local, 6, 40000, port, frozenset({"syn"}), iif=interface, expires=120.0), memory)
 
 
-def _evaluated(todo: dict[Probe, Try], ruleset: Ruleset, state: State, report: Report) -> None:
+def _evaluated(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state: State, report: Report) -> None:
     for probe in todo:
-        if _decide(ruleset, probe.address, probe.port, state.memory()).verdict == "accept":
-            report.proven.append(probe)
-        else:
+        if decide_for(ruleset, probe.address, probe.port, state.memory()).verdict != "accept":
             report.failed.append(_failure(probe, "a new connection", None, ruleset, state))
+            continue
+        report.proven.append(probe)
+        later = state.without_floor()
+        if state.on_floor(probe.address) and decide_for(ruleset, probe.address, probe.port, later.memory()).verdict != "accept":
+            report.failed.append(_failure(probe, _later(prepared), None, ruleset, later))

@@ -184,6 +184,8 @@ class Senses:
                 self._await(inside.candidate, end)
         elif self._trial is not None and time.time() < self._trial[1] - LATE:
             self._keep(None)  # confirmed or reverted by hand
+        if not inside.on_trial and inside.confirmed is not None:
+            self._alerting.take(self._shared.engine.alerts.in_force(inside.confirmed, time.time()))
 
     def _await(self, number: int, end: float) -> None:
         self._keep((number, end))

@@ -17,13 +17,15 @@ from pathlib import Path
 from quietgate.errors import InputError
 from quietgate.guard.record import Event, Stamps, Trust, read
 from quietgate.guard.sshd import understand
-from quietgate.host import inotify, journal
-from quietgate.host.files import machine_id
+from quietgate.host import inotify, journal, sockets
 from quietgate.host.logfile import Lines, LogFile, Place
 from quietgate.host.paths import Paths
+from quietgate.host.sshd_units import Writers
+from quietgate.host.sshd_units import find as find_writers
 
 BACK = 86400.0  # seconds of log that a first start reads: the longest window of a detector
 LOOK = 5.0  # seconds after which a file is looked at without having been told
+LOOK_WRITERS = 60.0  # seconds between two looks at who sshd is here
 AGAIN = 5.0  # seconds before a source that failed is tried again
 FILES = ("var/log/auth.log", "var/log/secure")
 
@@ -135,37 +137,80 @@ class FileSource(Source):
 
 @dataclass(slots=True)
 class JournalSource(Source):
-    """The systemd journal; `directory` reads its files there."""
+    """The systemd journal; `directory` reads its files there. `units`: those of sshd's that the policy names besides those that are found.
+
+    Where the journal cannot tell who wrote a line, since sshd runs outside any unit, it is worth what a file is worth.
+    """
 
     directory: Path | None = None
-    machine: str = ""
+    units: tuple[str, ...] = ()
+    _listening: frozenset[int] = frozenset()  # sockets that were there when the writers were found
+    _writers: Writers | None = None
 
     async def _follow(self, place: str | None, take: Take) -> None:
-        words = journal.follow_words(place, time.time() - BACK, self.directory, self.machine)
+        self._look()
+        # What was logged before this boot is evidence as well, and is only printed by a journalctl that does not follow.
+        place = await self._read(place, take, follow=False) or place
+        while True:
+            place = await self._read(place, take, follow=True) or place
+
+    def _look(self) -> bool:
+        """Find out whose lines are sshd's; True if that has changed. Asked anew when something else listens."""
+        listening = frozenset(x.inode for x in sockets.listeners())
+        if listening == self._listening:
+            return False
+        before, self._listening, self._writers = self._writers, listening, find_writers(self.units)
+        self.trust = self.health.trust = Trust.FILE if self._writers is None else Trust.JOURNAL
+        return before != self._writers
+
+    async def _read(self, place: str | None, take: Take, *, follow: bool) -> str | None:
+        """Read to the end, or until sshd runs as something else; returns the place after what was read."""
+        words = journal.read_words(place, time.time() - BACK, self.directory, self._writers, follow=follow)
         if words is None:
             raise OSError("journalctl is not installed")
         child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
                                                      stdin=asyncio.subprocess.DEVNULL, limit=1 << 20)  # fmt: skip
         assert child.stdout is not None
         begun = time.time()
+        looked = time.monotonic()
         try:
             lines = Lines()
-            while chunk := await child.stdout.read(1 << 17):
+            while True:
+                chunk = await _within(child.stdout, LOOK_WRITERS)
+                if time.monotonic() - looked > LOOK_WRITERS:
+                    looked = time.monotonic()
+                    if self._look():
+                        return place
+                if chunk is None:
+                    continue
+                if not chunk:
+                    break
                 self.health.trouble = ""
                 events, cursor = [], None
                 for line in lines.take(chunk).split(b"\n")[:-1]:
-                    entry = journal.entry(line)
+                    entry = journal.entry(line, self._writers)
                     said = understand(entry.message) if entry is not None else None
                     if entry is not None and said is not None:
                         events.append(Event(entry.at, entry.pid, said, entry.message))
                     cursor = line
                 place = (journal.cursor_of(cursor) if cursor else None) or place
                 await self._give(take, events, place or "", live=bool(events) and events[-1].at >= begun)
-            raise OSError("journalctl ended")
+            if follow:
+                raise OSError("journalctl ended")
+            return place
         finally:
             if child.returncode is None:
                 child.kill()
             await child.wait()
+
+
+async def _within(stream: asyncio.StreamReader, seconds: float) -> bytes | None:
+    """What comes next, b"" at the end, None if nothing came in time."""
+    try:
+        async with asyncio.timeout(seconds):  # not wait_for: see FileSource
+            return await stream.read(1 << 17)
+    except TimeoutError:
+        return None
 
 
 @dataclass(slots=True)
@@ -184,13 +229,16 @@ class InputSource(Source):
         self.health.trouble = "its end was reached"
 
 
-def find(wanted: object, paths: Paths) -> list[Source]:
-    """The sources that the policy names, or with "auto" those that are here. Raises InputError when there are none."""
+def find(wanted: object, paths: Paths, units: tuple[str, ...] = ()) -> list[Source]:
+    """The sources that the policy names, or with "auto" those that are here. Raises InputError when there are none.
+
+    `units`: more units of sshd's than those that are found.
+    """
     root = paths.root
     directory = None if root == Path("/") else root / "var/log/journal"
     if wanted == "auto":
         if journal.there(directory):
-            return [JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id))]
+            return [JournalSource("journal", Trust.JOURNAL, directory=directory, units=units)]
         files = [root / f for f in FILES if (root / f).exists()]
         if files:
             return [FileSource(f"/{f.relative_to(root)}", Trust.FILE, path=f) for f in files]
@@ -199,7 +247,7 @@ def find(wanted: object, paths: Paths) -> list[Source]:
     found: list[Source] = []
     for name in wanted if isinstance(wanted, tuple) else ():
         if name == "journal":
-            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id)))
+            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory, units=units))
         elif name == "-":
             found.append(InputSource("-", Trust.FILE))
         else:

@@ -8,21 +8,24 @@ from dataclasses import dataclass, field
 
 from quietgate.app import admins, known
 from quietgate.app.apply import contents
-from quietgate.app.control import ask
+from quietgate.app.control import Hangs, ask
 from quietgate.app.doctor import Finding, examine, limited_now
 from quietgate.app.generations import Record
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
+from quietgate.app.verdict import WHY, Facts, Watcher, judge
 from quietgate.errors import QuietgateError, StateError
 from quietgate.host import conntrack
 from quietgate.host.book import Book
 from quietgate.host.files import policy_files
+from quietgate.host.lock import holder
 from quietgate.host.store import Store
+from quietgate.host.systemd import start_words
 from quietgate.policy.load import load
 from quietgate.policy.model import Policy
 
-SILENT = 86400.0  # seconds without a line of sshd's after which its silence is said
+ANSWERS = 2.0  # seconds in which a guard answers that is well
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of this host. `verdict` is one word: up, trial, down, drift or stale; `next` the command to type.
+    """The state of this host. `verdict` is a word of `app/verdict`, `also` what else is not well; `next` the command to type.
 
     `startups`: of each sshd, connections that have not logged in, and first and last number of MaxStartups. `trial`:
     seconds left.
@@ -60,6 +63,8 @@ class Status:
     policy_differs: bool
     warnings: tuple[str, ...]
     next: str
+    also: tuple[str, ...] = ()
+    watcher: str = Watcher.RUNS.value
     mode: str = "enforce"
     trial: float | None = None
     known: int = 0
@@ -84,50 +89,48 @@ def status(parts: Parts) -> Status:
     error, absent, prepared = "", False, None
     try:
         prepared = prepare(parts.paths)
-    except QuietgateError as found:
-        error, absent = found.message, not policy_files(parts.paths.policy, parts.paths.drop_ins)
+    except QuietgateError as mistake:
+        error, absent = mistake.message, not policy_files(parts.paths.policy, parts.paths.drop_ins)
     differs = prepared is not None and record is not None and not _is_in_force(prepared, record)
-    verdict, reason, following = "up", f"generation {number} is in force", "quietgate why ADDRESS"
     left = max(inside.left.values()) if inside.on_trial else None
-    if left is not None:
-        verdict, reason = "trial", f"generation {number} is on trial, {left:.0f} s to go; then {_then(inside.confirmed)}"
-        following = "log in anew from another terminal, or: quietgate confirm"
-    elif number is None:
-        held = parts.paths.held_down.exists()
-        verdict = "down"
-        reason = "taken down by hand; nothing is limited or banned" if held else "nothing is limited or banned"
-        following = "quietgate up"
-    elif record is not None and inside.candidate is not None:  # not drift: it is ours, and the next refresh clears it away
-        verdict, reason = "stale", f"generation {number} is in force; nobody confirmed generation {inside.candidate}, and its trial is over"
-        following = "quietgate diff, then quietgate up"
-    elif record is None or drifted(parts.nft, record):
-        verdict, reason, following = "drift", "the table in the kernel is not what was loaded", "quietgate up"
-    elif newest is None or newest.number != number:
-        boot = newest.number if newest else "none"
-        verdict, reason = "stale", f"generation {number} is in force, but a boot would load {boot}"
-        following = "quietgate up"
-    elif differs:
-        verdict, reason, following = "stale", "the policy on disk is not the one in force", "quietgate diff, then quietgate up"
-    if error:
-        following = "quietgate init" if absent else "quietgate check"
+    lapsed = inside.candidate if record is not None and not inside.on_trial else None
     told = _in_effect(parts, record, prepared)
     ssh = told.policy.ssh if told else None
     up = inside.living is not None
     examined = prepared or told  # as `doctor` has it: what would be in force after the next `up`
     findings = examine(parts, examined) if examined else []
-    if verdict == "up" and any(f.severity == "problem" for f in findings):
-        following = "quietgate doctor"
     kept, store_error = _Kept(), ""
     try:
         kept = _kept(parts, told.policy if told else None)
-    except StateError as found:  # the firewall is looked at all the same
-        store_error = f"{found.message}; {found.hint}"
-    if verdict == "up" and following == "quietgate why ADDRESS" and kept.alerts:
+    except StateError as trouble:  # the firewall is looked at all the same
+        store_error = f"{trouble.message}; {trouble.hint}"
+    watcher, guarding = watch(parts, told.policy if told else None)
+    found = judge(Facts(
+        deciding=number,
+        confirmed=inside.confirmed,
+        lapsed=lapsed,
+        boots=newest.number if newest else None,
+        left=left,
+        drifted=number is not None and left is None and lapsed is None and (record is None or drifted(parts.nft, record) is True),
+        held=parts.paths.held_down.exists(),
+        differs=differs,
+        watcher=watcher,
+        blind=_blind(guarding) or kept.blind,
+        start=start_words("quietgate-guard"),
+        restart=start_words("quietgate-guard", "restart"),
+    ))  # fmt: skip
+    following = found.next
+    if error:
+        following = "quietgate init" if absent else "quietgate check"
+    elif following == WHY and any(f.severity == "problem" for f in findings):
+        following = "quietgate doctor"
+    elif following == WHY and kept.alerts:
         following = "quietgate alerts"
     places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
     return Status(
-        verdict=verdict,
-        why=reason,
+        verdict=found.word,
+        why=found.why,
+        also=found.also,
         generation=number,
         ssh_ports=record.ports if record else told.ports.ports if told else (),
         ports_why=told.ports.why if told else "",
@@ -152,7 +155,8 @@ def status(parts: Parts) -> Status:
         limited=tuple(str(s) for s in limited_now(parts, told.policy)) if told and up else (),
         startups=tuple(d.startups for d in told.ports.daemons if d.startups) if told else (),
         findings=tuple(findings),
-        guard=guard(parts),
+        guard=guarding,
+        watcher=watcher.value,
         store_error=store_error,
         alerts=kept.alerts,
         undelivered=kept.undelivered,
@@ -176,22 +180,31 @@ def _is_in_force(prepared: Prepared, record: Record) -> bool:
     return not record.contents or contents(prepared) == record.contents or load(record.written()).policy.meaning == prepared.policy.meaning
 
 
-def guard(parts: Parts) -> Guard | None:
-    """Ask the guard how it does; None if it does not run, or does not answer."""
+def watch(parts: Parts, policy: Policy | None) -> tuple[Watcher, Guard | None]:
+    """Ask the guard how it does."""
     try:
-        said = ask(parts.paths.control, {"ask": "status"}, 2.0)
+        said = ask(parts.paths.control, {"ask": "status"}, ANSWERS)
         rows = tuple((str(s["name"]), str(s["trust"]), float(s["last"]), str(s["trouble"])) for s in said["sources"])
-        return Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows)
+        return Watcher.RUNS, Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows)
+    except Hangs:
+        return Watcher.HANGS, None
     except (QuietgateError, KeyError, TypeError, ValueError):
-        return None
+        pass
+    if holder(parts.paths.guard_lock) is not None:
+        return Watcher.HANGS, None  # it has begun, and does not listen
+    off = policy is not None and not policy.values["guard.enabled"]
+    return (Watcher.OFF if off else Watcher.STOPPED), None
+
+
+def _blind(guard: Guard | None) -> str:
+    """Why it reads nothing of one of its sources."""
+    if guard is None:
+        return ""
+    return "; ".join(f"{name}: {trouble}" for name, _, _, trouble in guard.sources if trouble)
 
 
 def _begin(prepared: Prepared | None) -> int:
     return 0 if prepared is None else prepared.ports.begin
-
-
-def _then(confirmed: int | None) -> str:
-    return f"generation {confirmed} is back" if confirmed is not None else "nothing is in force again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +217,7 @@ class _Kept:
     floor: int = 0
     alerts: Mapping[str, int] = field(default_factory=dict)
     undelivered: tuple[str, ...] = ()
+    blind: str = ""
 
 
 def _kept(parts: Parts, policy: Policy | None) -> _Kept:
@@ -214,7 +228,12 @@ def _kept(parts: Parts, policy: Policy | None) -> _Kept:
         sources = (len(known.sources(store, policy.ssh, now)), len(admins.sources(store, policy.ssh.counting, now))) if policy else (0, 0)
         book = Book(store)
         return _Kept(store.count(now), store.count_since(now, now - 86400), *sources, book.open_things(),
-                     tuple(sorted({p.error for p in book.parcels() if p.error})))  # fmt: skip
+                     tuple(sorted({p.error for p in book.parcels() if p.error})), _still_blind(book, now))  # fmt: skip
+
+
+def _still_blind(book: Book, now: float) -> str:
+    """What the guard has found out about itself, and what still lasts: a log that is silent, a limit without effect."""
+    return next((n.what for n in book.noted(now) if n.topic == "blind" and n.lasting and not n.over), "")
 
 
 def counter_words() -> dict[str, str]:

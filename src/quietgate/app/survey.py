@@ -10,8 +10,10 @@ from pathlib import Path
 from quietgate.app import known
 from quietgate.app.parts import Parts
 from quietgate.host import others, sockets
+from quietgate.host.accounts import user_name
 from quietgate.host.files import write_durably
-from quietgate.host.sessions import live, user_name
+from quietgate.host.reading import read_text
+from quietgate.host.sessions import live
 from quietgate.host.sshd_config import SshPorts, find_ports
 from quietgate.net import LINK_LOCAL6, AddressError, Prefix, PrefixSet, parse_address, parse_prefix
 from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose
@@ -69,7 +71,7 @@ def _guests(parts: Parts, ports: SshPorts) -> list[Guest]:
     found = {(user_name(s.uid), s.flow.peer): Guest(user_name(s.uid), s.flow.peer, 0.0, live=True) for s in sessions}
     with parts.store() as store:
         known.gather(store, parts.paths, HISTORY, now)
-        for login in store.logins(now - HISTORY):
+        for login in (*store.logins(now - HISTORY), *store.remembered(now - HISTORY)):
             found.setdefault((login.user, login.address), Guest(login.user, login.address, now - login.at))
     return sorted(found.values(), key=lambda g: (not g.live, g.ago, g.user, g.address))
 
@@ -116,7 +118,7 @@ def _programs(inodes: frozenset[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     for pid, held in sorted(sockets.holders(inodes).items()):
         try:
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            name = read_text(f"/proc/{pid}/comm", 64).strip()
         except OSError:
             continue
         for inode in held:

@@ -5,16 +5,16 @@ opens, and one transaction. Files follow the kernel: the candidate was on the di
 it needs no room there.
 
 Proof is a new connection: a socket on an SSH port that was not there at the arming (by the kernel's cookie, which no two
-sockets share), from another host, in which the administrator who armed it has logged in since (by loginuid). An old
-session proves nothing, since it rides on what was established; nor does a log line, which anyone can write; nor a
-connection that has not logged in.
+sockets share), from another host, in which the administrator who armed it has logged in since (by loginuid), however short
+that login was. An old session proves nothing, since it rides on what was established; nor does a log line, which anyone can
+write; nor a connection that has not logged in.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from quietgate.app import admins, known
@@ -28,11 +28,14 @@ from quietgate.errors import InputError, NftError, QuietgateError, Refused, Stat
 from quietgate.firewall.render import confirm as confirm_text
 from quietgate.firewall.render import declared_in, renumbered, settle
 from quietgate.host import sockets, systemd
+from quietgate.host.accounts import administrators
+from quietgate.host.handshake import Handshakes
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
-from quietgate.host.sessions import administrators, live, own_connection
+from quietgate.host.sessions import live, own_connection
 from quietgate.net import Counting, Prefix
 from quietgate.policy.load import File, load
+from quietgate.values import Session
 
 LOOK_EVERY = 0.25  # seconds
 
@@ -66,32 +69,35 @@ class Moment:
 def watch(parts: Parts) -> Iterator[Moment]:
     """Look at a running trial again and again, until it is proven or over. Changes nothing."""
     record = parts.generations.candidate()
-    with SetWriter() as sets:
+    if record is None:
+        yield Moment(0.0, None, over=True)
+        return
+    with SetWriter() as sets, Handshakes(frozenset(record.ports), frozenset(record.cookies)) as handshakes:
         while True:
             inside = look(parts.nft, sets)
-            if record is None or not inside.on_trial or inside.candidate != record.number:
+            if not inside.on_trial or inside.candidate != record.number:
                 yield Moment(0.0, None, over=True)
                 return
-            found = proofs(record)
+            # A login that was over before the first look at the kernel's sessions counts as well.
+            found = _proofs(record, live(frozenset(record.ports))) or _proofs(record, handshakes.logins(LOOK_EVERY))
             yield Moment(max(inside.left.values()), found[0] if found else None, over=False)
             if found:
                 return
-            time.sleep(LOOK_EVERY)
 
 
 def proofs(record: Record) -> list[Proof]:
-    """New logins of the administrator who armed this candidate; where it was nobody's login (a console, a script) of any
-    administrator.
+    """Return the new logins, open now, of the administrator who armed this candidate; where it was nobody's login (a console, a script)
+    of any administrator.
     """
+    return _proofs(record, live(frozenset(record.ports)))
+
+
+def _proofs(record: Record, sessions: Iterable[Session]) -> list[Proof]:
     policy = load(record.written()).policy
     may = frozenset({record.by}) if record.by is not None else administrators(policy.lockout.admins)
     own = set(sockets.own_addresses())
-    found = []
-    for session in live(frozenset(record.ports)):
-        flow = session.flow
-        if session.uid in may and flow.cookie not in record.cookies and flow.peer not in own:
-            found.append(Proof(flow.peer.version, flow.peer, session.uid))
-    return found
+    return [Proof(s.flow.peer.version, s.flow.peer, s.uid) for s in sessions
+            if s.uid in may and s.flow.cookie not in record.cookies and s.flow.peer not in own]  # fmt: skip
 
 
 def confirm(parts: Parts, *, anyway: bool = False) -> Confirmed:

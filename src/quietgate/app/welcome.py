@@ -1,6 +1,6 @@
-"""Who has logged in: he is known, an administrator is on the floor, and his place among the strangers is free again.
+"""Who has logged in: they are known, an administrator is on the floor, and their place among the strangers is free again.
 
-The journal's word is believed, since the kernel says who wrote it. A file's is not: there has to be a session, and that user's.
+No line is believed, whoever wrote it: there has to be a session in the kernel, and that user's.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from quietgate.firewall.limiter import Door, Places
 from quietgate.guard import engine as core
 from quietgate.guard.alerts import Raise
 from quietgate.host import conntrack, sockets
-from quietgate.host.sessions import administrators, live, user_number
+from quietgate.host.accounts import user_number
+from quietgate.host.handshake import FIND, NEAR, Process
+from quietgate.host.sessions import live
 from quietgate.net import BITS
-from quietgate.values import Login
+from quietgate.values import Flow, Session
 
 CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
 MOST_CHECKS = 64  # logins that are being verified: anybody can write such lines, as many as he likes
@@ -56,24 +58,8 @@ class Welcome:
                 self._shared.sets.add(names.known(version, self._shared.counting), [(key, int(command.seconds * 1000))])
 
     def _logged_in(self, command: core.LoggedIn) -> None:
-        with contextlib.suppress(StateError):
-            self._shared.store.put_logins([Login(command.user, command.address, command.at, "journal")])
         self._shared.publish("login", user=command.user, address=str(command.address), at=command.at)
-        self._pin(command)
         self._give_place_back(command)
-        self._shared.spawn(self._floor_soon())
-
-    def _pin(self, command: core.LoggedIn) -> None:
-        """An administrator's address is on the floor from his login on: where nothing else is a witness, the journal is one."""
-        lockout, counting, store = self._shared.policy.lockout, self._shared.counting, self._shared.store
-        uid = user_number(command.user)
-        now = time.time()
-        left = command.at + lockout.keep - now
-        with contextlib.suppress(StateError, KernelError):
-            # Who was evicted is banned, and stays off.
-            if left > 0 and uid is not None and uid in administrators(lockout.admins) and not store.covering(command.address, now):
-                store.put_floor([(command.address, uid)], now + left)
-                admins.fill(self._shared.sets, counting, {counting.source_of(command.address): left}, gain=True)
 
     def _give_place_back(self, command: core.LoggedIn) -> None:
         """He waits no more: his place among the strangers is free."""
@@ -88,28 +74,50 @@ class Welcome:
                     if key is not None:
                         self._shared.sets.delete(places.set, [key])
 
-    async def _floor_soon(self) -> None:
-        """An administrator's session opens a moment after the line that tells of his login."""
-        for pause in CHECKS:
-            await asyncio.sleep(pause)
-            with contextlib.suppress(StateError):  # the next tick looks again
-                self._shared.look(Instant(time.time(), time.monotonic()))
-
     async def _check(self, command: core.Check) -> None:
-        """A line in a file tells of a login: only a session counts that is there, and that user's: who is logged in himself
-        could otherwise write that an administrator is.
+        """A line tells of a login: only a session counts that the kernel shows, and that user's. Whoever is logged in could otherwise
+        write that an administrator is.
         """
-        wanted = (user_number(command.user), command.address, command.port)
         try:
-            for pause in CHECKS:
-                await asyncio.sleep(pause)
-                sessions = live(frozenset(self._shared.prepared.ports.ports))
-                if wanted in {(s.uid, s.flow.peer, s.flow.peer_port) for s in sessions}:
-                    now = Instant(time.time(), time.monotonic())
-                    for following in self._shared.engine.logged_in(command.user, command.address, command.port, now):
-                        self.do(following)
-                    return
-            for found in self._shared.engine.unproven(command.user, command.address, Instant(command.at, time.monotonic())):
-                self._tell(found)
+            session = await self._session(command)
+            now = Instant(time.time(), time.monotonic())
+            if session is None:
+                for found in self._shared.engine.unproven(
+                    command.user, command.address, Instant(command.at, time.monotonic()), command.trust
+                ):
+                    self._tell(found)
+                return
+            for following in self._shared.engine.logged_in(command.user, command.address, command.port, now):
+                self.do(following)
+            with contextlib.suppress(StateError):  # the next tick looks again
+                admins.take(self._shared.store, self._shared.policy, [session], now.wall)
+            self._shared.look(now)
         finally:
             self._checks.discard(command)
+
+    async def _session(self, command: core.Check) -> Session | None:
+        """The session that the line tells of. A short one is caught by looking at the very process that wrote the line."""
+        ports, uid = frozenset(self._shared.prepared.ports.ports), user_number(command.user)
+        if uid is None:
+            return None
+        wanted = (uid, command.address, command.port)
+        begun = time.monotonic()
+        with contextlib.closing(Process(command.pid)) as process:
+            flow = next((f for f in _flows(ports) if (f.peer, f.peer_port) == wanted[1:]), None)
+            holds = flow is not None and process.holds(flow.inode)
+            for pause in CHECKS:
+                while time.monotonic() - begun < pause:
+                    await asyncio.sleep(NEAR if holds and process.lives() else FIND)
+                    if holds and flow is not None and process.login() == uid:
+                        return Session(uid, flow, "loginuid")
+                found = next((s for s in live(ports) if (s.uid, s.flow.peer, s.flow.peer_port) == wanted), None)
+                if found is not None:
+                    return found
+        return None
+
+
+def _flows(ports: frozenset[int]) -> list[Flow]:
+    try:
+        return sockets.flows(ports)
+    except KernelError:
+        return []

@@ -8,7 +8,7 @@ An attack that is being handled is not news; a break-in is. Each kind, and why i
                  the kernel cannot tell) for twice this host's longest silence of two weeks; our table flushed; bans or limit
                  without effect, which shows where the log tells of strangers whom the kernel did not count
     strain       MaxStartups, conntrack or a set at 90 %, at two looks one after the other
-    reverted     a trial that nobody confirmed
+    reverted     a trial that nobody confirmed; over when a later change was kept
     refused      a ban that would have hit somebody who must get in
     new_network  a login from a network from which this user never came (off unless asked for)
 
@@ -37,6 +37,7 @@ SILENT_COUNTED, LEAST_COUNTED = 600.0, 10  # silence while so many connections w
 LEARNED = 7  # days in which a source was heard before its silence can be unusual: a week has a weekend
 DAYS = 14  # whose longest silences are kept
 UNSEEN = 20  # attempts of strangers, while the kernel counted none, after which the limit has no effect
+_TRIAL = "generation {}"  # the subject of an alert about a trial
 FULL, ENOUGH = 0.9, 0.8  # of a limit: told above the one, over below the other
 
 
@@ -118,8 +119,8 @@ class History:
 class Login:
     """A login, and what the engine knows of where it came from.
 
-    `known`: within the policy's time, by an earlier login; `banned`: by a ban that is in force and should have kept it out. `proven`:
-    nobody can have forged it; else a line in a file tells of it, and its session was not found.
+    `known`: within the policy's time, by an earlier login; `banned`: by a ban that is in force and should have kept it out. `witness`:
+    "session" where the kernel has shown it; else a line alone tells of it, sshd's own ("log") or one in a file that others can write.
     """
 
     user: str
@@ -128,7 +129,7 @@ class Login:
     at: float
     known: bool
     banned: bool
-    proven: bool = True
+    witness: str = "session"
 
 
 @dataclass(slots=True)
@@ -171,7 +172,7 @@ class Alerts:
         stranger = not (login.known or history.before)
         if Topic.BREAK_IN in self.on and ((guessed and stranger) or login.banned):
             found.append(_break_in(login, history))
-        if Topic.NEW_NETWORK in self.on and login.proven and not history.network_before:
+        if Topic.NEW_NETWORK in self.on and login.witness == "session" and not history.network_before:
             place = network(login.address)
             came = "never logged in here before" if not history.user_before else "always came from elsewhere before"
             found.append(Raise(Topic.NEW_NETWORK, f"{login.user} {place}", login.at, f"{login.user} logged in from {login.address}, a new network",
@@ -282,12 +283,16 @@ class Alerts:
 
     # -- what became of a change
 
-    def reverted(self, number: int, then: str, at: float) -> list[Raise]:
-        """A trial ended, and nobody had confirmed it. `then`: what is in force now."""
-        if Topic.REVERTED not in self.on:
-            return []
-        return [Raise(Topic.REVERTED, f"generation {number}", at, f"nobody confirmed generation {number}, so it is out of force",
-                      (f"now: {then}",), "it went away by itself at the end of its trial", "quietgate diff")]  # fmt: skip
+    def reverted(self, number: int, then: str, at: float) -> list[Alert]:
+        """A trial ended, and nobody had confirmed it: that lasts until a later change is kept. `then`: what is in force now."""
+        return self._stand(Raise(Topic.REVERTED, _TRIAL.format(number), at, f"nobody confirmed generation {number}, so it is out of force",
+                                 (f"now: {then}",), "it went away by itself at the end of its trial", "quietgate diff", lasting=True))  # fmt: skip
+
+    def in_force(self, number: int, at: float) -> list[Alert]:
+        """A confirmed generation decides: every earlier trial that lapsed is settled by it."""
+        lapsed = [s for t, s in self._standing if t is Topic.REVERTED and s.removeprefix(_TRIAL.format("")).isdecimal()]
+        return [one for s in lapsed if int(s.removeprefix(_TRIAL.format(""))) < number
+                for one in self._clear(Topic.REVERTED, s, at, f"generation {number} was kept later, and is in force")]  # fmt: skip
 
     # -- for a restart
 
@@ -359,7 +364,9 @@ def _break_in(login: Login, history: History) -> Raise:
         evidence.append("it is banned")
     if not (login.known or history.before):
         evidence.append("nobody had logged in from there before")
-    if not login.proven:
+    if login.witness == "log":
+        evidence.append("sshd's own line tells of it; its session was over before it could be looked at")
+    elif login.witness == "file":
         evidence.append("only a line in a log file tells of it, and its session was not found: it was over at once, or a user of this host "
                         "wrote that line")  # fmt: skip
     return Raise(Topic.BREAK_IN, str(login.source), login.at, f"{login.user} logged in from {login.address}, which had guessed passwords here"

@@ -4,8 +4,8 @@ The daemon, the tests and later the backtest run this same object. It keeps what
 who is banned) and nothing else; the driver does what the commands say.
 
 What can be forged decides nothing. A line in a file may have been written by anybody on this host: it bans strangers, who
-can be unbanned, but never a source that is known, and a login it tells of counts only when the driver has seen the session
-(`logged_in`).
+can be unbanned, but never a source that is known. A login that a line tells of, in whatever log, counts only when the driver has
+seen the session in the kernel (`logged_in`).
 """
 
 from __future__ import annotations
@@ -95,12 +95,17 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A line in a file tells of a login: see whether there is such a session, and say so with `logged_in`."""
+    """A line tells of a login: see whether the kernel shows such a session, and say so with `logged_in` or `unproven`.
+
+    `pid`: the process that wrote the line, if what the line says is true.
+    """
 
     user: str
     address: Prefix
     port: int
     at: float
+    pid: int
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,7 @@ class Engine:
         if connections is None:
             connections = self._connections[source] = Connections(self.settings.most_open)
         if event.said.kind is _ACCEPTED:
-            return self._accepted(connections, trust, event, at)
+            return self._accepted(connections, trust, event)
         attempt = connections.take(event)
         if attempt is None:
             return []
@@ -214,7 +219,7 @@ class Engine:
         connections.restore(rows)
 
     def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Know | LoggedIn | Raise]:
-        """A login that nobody could have forged."""
+        """Take a login that the kernel has shown."""
         source = self.settings.counting.source_of(address)
         raised = self._looked_at(user, address, source, at)
         attempt = Attempt(at.wall, address, Outcome.SUCCEEDED, user, False, "login", "")
@@ -226,14 +231,14 @@ class Engine:
             found.append(Know(source, self.settings.known_for))
         return found
 
-    def unproven(self, user: str, address: Prefix, at: Instant) -> list[Raise]:
-        """A line in a file told of a login whose session was not found. It earns nothing and shuts nobody out; but who tries a password
-        that he has guessed is often gone at once.
+    def unproven(self, user: str, address: Prefix, at: Instant, trust: Trust) -> list[Raise]:
+        """Take a login that a line tells of and the kernel does not show. It earns nothing and shuts nobody out; but whoever tries a
+        password that they have guessed is often gone at once.
         """
         source = self.settings.counting.source_of(address)
         if self.settings.known_for is not None and self._known.get(source, 0.0) - self.settings.known_for > at.wall - SAME_LOGIN:
             return []  # another witness told of it, or of a later one
-        return self._looked_at(user, address, source, at, proven=False)
+        return self._looked_at(user, address, source, at, witness="log" if trust is Trust.JOURNAL else "file")
 
     def replay(self, guess: Guess, now: Instant) -> None:
         """An attempt that was remembered, into the windows: nothing is decided, since it was decided then."""
@@ -274,14 +279,12 @@ class Engine:
 
     # -- decisions
 
-    def _accepted(self, connections: Connections, trust: Trust, event: Event, at: Instant) -> list[Command]:
+    def _accepted(self, connections: Connections, trust: Trust, event: Event) -> list[Command]:
         said = event.said
         connections.take(event)
         if said.address is None or said.user is None:
             return []
-        if trust is Trust.FILE:
-            return [Check(said.user, said.address, said.port, event.at)]
-        return [*self.logged_in(said.user, said.address, said.port, Instant(event.at, at.mono))]
+        return [Check(said.user, said.address, said.port, event.at, event.pid, trust)]
 
     def _attempt(self, attempt: Attempt, trust: Trust, at: Instant) -> list[Command]:
         source = self.settings.counting.source_of(attempt.address)
@@ -317,7 +320,7 @@ class Engine:
         self._doubted[source] = now
         return True
 
-    def _looked_at(self, user: str, address: Prefix, source: Prefix, at: Instant, *, proven: bool = True) -> list[Raise]:
+    def _looked_at(self, user: str, address: Prefix, source: Prefix, at: Instant, *, witness: str = "session") -> list[Raise]:
         """What a person should know of a login. Before it makes its source known."""
         if not self.settings.alerts:
             return []
@@ -329,7 +332,7 @@ class Engine:
         # Those pass before the bans are asked.
         passes = self.settings.spared.overlaps(address) or source in self._floor
         was_known = known > at.wall and known - known_for < at.wall - SAME_LOGIN
-        login = Login(user, address, source, at.wall, was_known, banned and not passes, proven)
+        login = Login(user, address, source, at.wall, was_known, banned and not passes, witness)
         return self.alerts.login(login, self.history(login))
 
     def _widened(self, ban: Ban) -> list[Command]:

@@ -15,7 +15,7 @@ DATABASE = Path("var/lib/fail2ban/fail2ban.sqlite3")
 def bans(root: Path, since: float) -> list[tuple[Prefix, float, str]] | None:
     """Address, wall second and jail of each ban after `since`, the oldest first; None where there is no such database."""
     file = root / DATABASE
-    if not file.exists():
+    if not file.is_file():
         return None
     try:
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=5)) as db:

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from quietgate.errors import InputError, NotPermitted, Origin, Problem, StateError
+from quietgate.host.reading import read_text
 from quietgate.policy.load import File
 
 
@@ -50,7 +51,7 @@ def read_policy(path: Path, *, installed: bool) -> tuple[File, list[Problem]]:
 def machine_id(path: Path) -> str:
     """This machine's identity, "" where it has none yet (golden images, chroots)."""
     try:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
+        text = read_text(path, 4096).strip()
     except OSError:
         return ""
     return "" if text == "uninitialized" else text

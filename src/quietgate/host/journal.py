@@ -1,9 +1,15 @@
 """The systemd journal, through `journalctl -o json` as a child: python-systemd is source only, cysystemd needs a new glibc.
 
-Only fields that journald itself writes are trusted (systemd.journal-fields(7), those with a leading underscore): any
-user can log a line that says "sshd", but not one whose _COMM is sshd and whose _UID is 0. What sshd printed (`sshd -D -e`)
-instead of logging does not count: there it leaves line ends as they are (log.c LOG_STDERR_VIS), so that a user name with one
-makes an entry of its own, which says whatever a stranger likes.
+A line is sshd's when journald itself says that it came from root's sshd program in a unit of sshd's: _UID, _EXE and _SYSTEMD_UNIT
+(systemd.journal-fields(7)) are read from the kernel about the sender. _COMM names whatever file was executed, a user's link too; and
+_UID alone is 0 for every set-uid program that complains on a socket which a user gave it. Where sshd runs outside any unit of this
+system's, the journal cannot tell who wrote a line: it is worth what a file is worth.
+
+What sshd printed (`sshd -D -e`) instead of logging does not count: there it leaves line ends as they are (log.c LOG_STDERR_VIS), so
+that a user name with one makes an entry of its own, which says whatever a stranger likes.
+
+Only this machine's own journal is read, as journalctl does without -m: those of containers and other hosts say of themselves what
+they like.
 """
 
 from __future__ import annotations
@@ -14,14 +20,18 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from quietgate.host.sshd_units import Writers
 
 NAMES = ("sshd", "sshd-session", "sshd-auth")  # sshd-session since OpenSSH 9.8, sshd-auth since 10.0
+_JSON = ("-o", "json", "--no-pager", "-q", "--output-fields=MESSAGE,_UID,_COMM,_EXE,_SYSTEMD_UNIT,_PID,_TRANSPORT")
 LONGEST = 8192  # characters of one message that are looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message of a trusted sshd, with journald's own time (wall seconds)."""
+    """One message of sshd's, with journald's own time (wall seconds)."""
 
     at: float
     message: str
@@ -34,14 +44,15 @@ def journalctl() -> str | None:
 
 
 def accepted_since(since: float, directory: Path | None = None, timeout: float = 60) -> Iterator[Entry]:
-    """Messages of sshd that begin with "Accepted", since wall time `since`, oldest first. Nothing where there is no journal.
+    """Yield messages that begin with "Accepted" and look like sshd's, since wall time `since`, the oldest first; nothing where there is
+    no journal. They earn nobody anything: who wrote them is not asked.
 
     `directory` reads the journal files there instead of this system's.
     """
     program = journalctl()
     if program is None:
         return
-    words = [program, "-o", "json", "--no-pager", "-q", f"--since=@{int(since)}", "--output-fields=MESSAGE,_UID,_COMM,_PID,_TRANSPORT"]
+    words = [program, *_JSON, f"--since=@{int(since)}"]
     words += ["--grep=^Accepted ", "--case-sensitive=yes"] + ([f"--directory={directory}"] if directory is not None else [])
     words += [f"_COMM={name}" for name in NAMES]
     try:
@@ -49,19 +60,17 @@ def accepted_since(since: float, directory: Path | None = None, timeout: float =
     except (OSError, subprocess.TimeoutExpired):
         return
     for line in done.stdout.splitlines():
-        found = entry(line)
+        found = entry(line, None)
         if found is not None:
             yield found
 
 
-def entry(line: bytes) -> Entry | None:
-    """One line of `-o json`; None unless root's sshd wrote it."""
+def entry(line: bytes, writers: Writers | None) -> Entry | None:
+    """Return one line of `-o json` as an entry; None unless these writers wrote it (None: some program of root's that is called sshd)."""
     try:
         raw = json.loads(line)
         message = raw["MESSAGE"]
-        if raw.get("_UID") != "0" or raw.get("_COMM") not in NAMES:
-            return None
-        if raw.get("_TRANSPORT") == "stdout":
+        if raw.get("_UID") != "0" or raw.get("_TRANSPORT") == "stdout" or not _from(raw, writers):
             return None
         if isinstance(message, list):  # not UTF-8: journalctl writes the bytes as numbers
             message = bytes(message).decode("utf-8", "replace")
@@ -70,32 +79,23 @@ def entry(line: bytes) -> Entry | None:
         return None
 
 
-def follow_words(cursor: str | None, since: float, directory: Path | None = None, machine: str = "") -> list[str] | None:
-    """The command that prints sshd's messages after `cursor`, or since wall second `since`, and then as they come; None where
-    there is no journalctl.
+def _from(raw: dict[str, Any], writers: Writers | None) -> bool:
+    if writers is None:
+        return raw.get("_COMM") in NAMES
+    return writers.wrote(raw.get("_SYSTEMD_UNIT"), raw.get("_EXE"))
 
-    `-f` alone means this boot only (measured: systemd 252, and `--boot=all` does not change it), and what was logged before
-    a reboot is evidence as well. `-m` means all of them, those of other hosts too: so the machine's id is asked for.
+
+def read_words(cursor: str | None, since: float, directory: Path | None, writers: Writers | None, *, follow: bool) -> list[str] | None:
+    """Return the command that prints what may be sshd's messages after `cursor`, or since wall second `since`; None where there is no
+    journalctl. With `follow` it goes on as they come, and prints those of this boot alone (measured: systemd 252); without, all of them.
     """
     program = journalctl()
     if program is None:
         return None
     start = [f"--after-cursor={cursor}"] if cursor else [f"--since=@{int(since)}"]
-    words = [
-        program,
-        "-o",
-        "json",
-        "--no-pager",
-        "-q",
-        "-f",
-        "-m",
-        "--no-tail",
-        *start,
-        "--output-fields=MESSAGE,_UID,_COMM,_PID,_TRANSPORT",
-    ]
+    words = [program, *_JSON, *(["-f", "--no-tail"] if follow else []), *start, "_UID=0"]
     words += [f"--directory={directory}"] if directory is not None else []
-    words += [f"_MACHINE_ID={machine}"] if machine else []
-    return words + [f"_COMM={name}" for name in NAMES]
+    return words + ([f"_COMM={name}" for name in NAMES] if writers is None else [f"_EXE={path}" for path in sorted(writers.programs)])
 
 
 def cursor_of(line: bytes) -> str | None:

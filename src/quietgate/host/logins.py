@@ -1,7 +1,7 @@
 """Logins that this host remembers outside the journal: wtmp, lastlog, and the databases that Debian 13 has instead.
 
-All of them are written by root's programs only (login, sshd, PAM), so a user cannot forge an entry. A log file can be
-written by anyone with `logger`, and is no witness.
+login, sshd and PAM write them, but set-gid programs (utempter, screen) write there what any user tells them as well. So an entry
+earns nobody anything: it is an address that a rehearsal tries.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from quietgate.host.reading import read_regular
 from quietgate.net import AddressError, Prefix, parse_address
 from quietgate.values import Login
 
@@ -26,6 +27,7 @@ _KINDS = range(10)  # EMPTY to ACCOUNTING
 _LASTLOG = (struct.Struct("<i32s256s"), struct.Struct("<q32s256s"))
 USER_PROCESS = 7
 MOST = 200_000  # records of one file that are looked at, the last ones
+MOST_BYTES = 1 << 28  # of one file
 
 
 def remembered(root: Path, since: float) -> Iterator[Login]:
@@ -49,16 +51,9 @@ def wtmp(path: Path) -> Iterator[Login]:
             yield Login(_text(user), address, float(seconds & 0xFFFFFFFF), "wtmp")
 
 
-def leaders(path: Path) -> Iterator[tuple[int, str]]:
-    """Process and user of each session in a utmp file."""
-    for kind, pid, _, _, user, *_ in _records(path):
-        if kind == USER_PROCESS:
-            yield pid, _text(user)
-
-
 def _records(path: Path) -> Iterator[tuple[Any, ...]]:
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MOST_BYTES)
     except OSError:
         return
     # Both sizes may divide it: in the wrong layout most kinds are nonsense.
@@ -70,6 +65,8 @@ def _records(path: Path) -> Iterator[tuple[Any, ...]]:
 
 def lastlog(path: Path, passwd: Path) -> Iterator[Login]:
     """The last login of each user; the file is as long as the highest user number, and sparse."""
+    if not path.is_file():
+        return
     with contextlib.suppress(OSError), path.open("rb") as stream:
         length = path.stat().st_size
         layout = next((x for x in _LASTLOG if length % x.size == 0), _LASTLOG[0])  # it ends with a whole record
@@ -100,7 +97,7 @@ def lastlog2(path: Path) -> Iterator[Login]:
 
 
 def _rows(path: Path, query: str) -> list[tuple[object, object, object]]:
-    if not path.exists():
+    if not path.is_file():
         return []
     try:
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=2)) as db:

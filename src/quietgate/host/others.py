@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from quietgate.firewall import names
+from quietgate.host.reading import read_text
 
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
 # Programs that ban or filter too: the name of their process, and what people call them.
@@ -104,12 +105,12 @@ def at_work(root: Path = Path("/")) -> list[str]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                comm = (process / "comm").read_text().strip()
+                comm = read_text(process / "comm", 64).strip()
             except OSError:
                 continue
             found |= {BLOCKERS[name] for name in BLOCKERS if comm == name[:15]}  # comm(5) holds 15 characters
     try:
-        if re.search(r"^ENABLED=yes", (root / "etc/ufw/ufw.conf").read_text(), re.MULTILINE | re.IGNORECASE):
+        if re.search(r"^ENABLED=yes", read_text(root / "etc/ufw/ufw.conf"), re.MULTILINE | re.IGNORECASE):
             found.add("ufw")
     except OSError:
         pass
@@ -121,7 +122,7 @@ def legacy() -> list[str]:
     found = []
     for program, file in (("iptables-legacy-save", "ip_tables_names"), ("ip6tables-legacy-save", "ip6_tables_names")):
         try:
-            loaded = (Path("/proc/net") / file).read_text().split()
+            loaded = read_text(Path("/proc/net") / file).split()
         except OSError:
             continue
         if loaded and "-A " in _run(program):
@@ -153,7 +154,7 @@ def load_into(run: Callable[..., tuple[int, str]]) -> list[str]:
 def flushes(root: Path = Path("/")) -> bool:
     """True if nftables.service is switched on with a file that takes every table out first, as Debian's own does."""
     try:
-        text = (root / "etc/nftables.conf").read_text(errors="replace")
+        text = read_text(root / "etc/nftables.conf")
     except OSError:
         return False
     enabled = any((root / "etc/systemd/system").glob("*.wants/nftables.service"))

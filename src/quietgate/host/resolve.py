@@ -49,6 +49,7 @@ def _ask(unit: Path, wanted: list[str]) -> dict[str, tuple[Prefix, ...]] | None:
     until = time.monotonic() + WITHIN
     data = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.settimeout(WITHIN)
         try:
             s.connect(str(unit))
         except OSError:

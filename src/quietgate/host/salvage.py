@@ -21,7 +21,7 @@ from quietgate.net import Prefix
 from quietgate.values import Scope
 
 # What identifies a row, for reading from the end. Attempts have a rowid.
-_KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC",
+_KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC", "remembered": "user DESC, version DESC, address DESC",
          "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
          "offenders": "version DESC, source DESC, length DESC", "about": "key DESC", "guessers": "version DESC, source DESC, day DESC",
          "things": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip

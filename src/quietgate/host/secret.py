@@ -24,7 +24,7 @@ def secret(where: str, root: Path) -> str:
                              "systemctl edit quietgate-guard")  # fmt: skip
         path = Path(directory) / name
     try:
-        with path.open(encoding="utf-8") as stream:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as stream:
             about = os.fstat(stream.fileno())
             if kind == "file" and (about.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or about.st_uid not in (0, os.geteuid())):
                 raise InputError(f"{path}: others than root may read or own this secret", f"chmod 600 {path}; chown root {path}")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quietgate.errors import KernelError, NotPermitted
+from quietgate.host.reading import read_text
 from quietgate.net import MAPPED, Prefix, parse_address
 from quietgate.values import Flow, Listener
 
@@ -59,7 +60,7 @@ def raw_protocols() -> list[tuple[int, int]]:
     found = []
     for name in ("raw", "raw6"):
         with contextlib.suppress(OSError):
-            for line in Path("/proc/thread-self/net", name).read_text().splitlines()[1:]:
+            for line in read_text(Path("/proc/thread-self/net", name)).splitlines()[1:]:
                 words = line.split()  # the port's place holds the protocol (net/ipv4/raw.c, raw_sock_seq_show)
                 found.append((int(words[1].rsplit(":", 1)[1], 16), int(words[9])))
     return found
@@ -121,8 +122,8 @@ def own_addresses() -> list[Prefix]:
     return found
 
 
-def holders(inodes: frozenset[int], command: str = "") -> dict[int, frozenset[int]]:
-    """Process -> which of these socket inodes it holds; only root's processes named `command`, if given.
+def holders(inodes: frozenset[int], *commands: str) -> dict[int, frozenset[int]]:
+    """Process -> which of these socket inodes it holds; only root's processes that bear one of the names `commands`, if any is given.
 
     Reads /proc; needs root for all.
     """
@@ -132,7 +133,7 @@ def holders(inodes: frozenset[int], command: str = "") -> dict[int, frozenset[in
         if not process.name.isdigit():
             continue
         try:
-            if command and (process.stat().st_uid != 0 or (process / "comm").read_text().strip() != command):
+            if commands and (process.stat().st_uid != 0 or read_text(process / "comm", 64).strip() not in commands):
                 continue
             held = {wanted[t] for d in (process / "fd").iterdir() if (t := os.readlink(d)) in wanted}
         except OSError:

@@ -17,6 +17,7 @@ from glob import glob
 from pathlib import Path
 
 from quietgate.host import sockets
+from quietgate.host.reading import read_text
 from quietgate.values import Listener
 
 DEFAULT_PORT = 22
@@ -173,7 +174,7 @@ def _options(arguments: tuple[str, ...]) -> Iterator[list[str]]:
 def read_config(path: Path, depth: int = 0) -> Iterator[list[str]]:
     """Keyword and value of each line before the first Match block, with Include put in (at most 16 deep)."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text(path)
     except OSError:
         return
     for line in text.splitlines():

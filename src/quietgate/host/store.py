@@ -167,19 +167,33 @@ class Store:
             self.db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?)", ((n, " ".join(a)) for n, a in found.items()))
 
     def put_logins(self, logins: Iterable[Login]) -> None:
-        """Remember logins; of one user from one address the first and the last are kept. Idempotent."""
+        """Keep logins that the kernel has shown; of one user from one address the first and the last stay. Idempotent."""
+        self._put_logins("logins", logins)
+
+    def remember_logins(self, logins: Iterable[Login]) -> None:
+        """Keep logins that a log alone tells of: they earn nobody anything. Idempotent."""
+        self._put_logins("remembered", logins)
+
+    def _put_logins(self, table: str, logins: Iterable[Login]) -> None:
         rows = ((x.user, x.address.version, packed(x.address), x.at, x.at, x.witness) for x in logins)
         with self.transaction():
             self.db.executemany(
-                "INSERT INTO logins VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "earliest=min(earliest, excluded.earliest), latest=max(latest, excluded.latest)", rows
             )  # fmt: skip
 
     def logins(self, since: float) -> list[Login]:
-        """The last login of each user from each address, if after wall time `since`; the latest first."""
+        """Return the last login of each user from each address that the kernel has shown, if after wall time `since`; the latest first."""
+        return self._logins("logins", since)
+
+    def remembered(self, since: float) -> list[Login]:
+        """Return the same of logins that a log alone tells of: whoever can write that log may have made them up."""
+        return self._logins("remembered", since)
+
+    def _logins(self, table: str, since: float) -> list[Login]:
         with self.errors():
             rows = self.db.execute(
-                "SELECT user, version, address, latest, witness FROM logins WHERE latest > ? ORDER BY latest DESC, user", (since,)
+                f"SELECT user, version, address, latest, witness FROM {table} WHERE latest > ? ORDER BY latest DESC, user", (since,)
             ).fetchall()
         return [Login(user, Prefix(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
 
@@ -284,6 +298,7 @@ class Store:
         with self.transaction():
             self.db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
             self.db.execute("DELETE FROM logins WHERE latest < ?", (logins,))
+            self.db.execute("DELETE FROM remembered WHERE latest < ?", (logins,))
             pages, page, free = (self.db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size", "freelist_count"))
             before = float("inf") if (pages - free) * page > size else attempts
             oldest = "SELECT rowid FROM attempts WHERE at < ? ORDER BY at LIMIT ?"

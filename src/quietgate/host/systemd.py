@@ -21,12 +21,12 @@ def start_words(unit: str, do: str = "start") -> str:
 
 
 def notify(*words: str) -> None:
-    """Tell systemd, if it wants to hear (sd_notify(3))."""
+    """Tell systemd, if it wants to hear (sd_notify(3)). One that is busy is not waited for."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
-        s.sendto("\n".join(words).encode(), "\0" + address[1:] if address[0] == "@" else address)
+        s.sendto("\n".join(words).encode(), socket.MSG_DONTWAIT, "\0" + address[1:] if address[0] == "@" else address)
 
 
 def follow(root: Path, refresh: int, metrics: tuple[str, str]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-VERSION = 3
-TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about", "guessers", "things", "outbox")
+VERSION = 5
+TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about", "guessers", "things", "outbox", "remembered")
 SCHEMA = """
 CREATE TABLE bans (
     version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
@@ -59,5 +59,15 @@ CREATE TABLE outbox (
     id TEXT NOT NULL, route TEXT NOT NULL, message TEXT NOT NULL, made REAL NOT NULL, due REAL NOT NULL, tries INTEGER NOT NULL,
     error TEXT NOT NULL, PRIMARY KEY (id, route)
 ) STRICT, WITHOUT ROWID;
+""",
+    # What logs tell of logins can be written by others than sshd: it lies apart, and earns nothing.
+    5: """
+CREATE TABLE remembered (
+    user TEXT NOT NULL, version INTEGER NOT NULL, address BLOB NOT NULL, earliest REAL NOT NULL, latest REAL NOT NULL,
+    witness TEXT NOT NULL, PRIMARY KEY (user, version, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remembered_latest ON remembered (latest);
+INSERT INTO remembered SELECT user, version, address, earliest, latest, witness FROM logins;
+DELETE FROM logins;
 """,
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 from quietgate.errors import Origin
 from quietgate.policy import schema, syntax
-from quietgate.policy.build import MAX_RULES, build, default_of
+from quietgate.policy.build import MAX_RULES, build
 from quietgate.policy.given import Given, Placed, RawRule
 from quietgate.policy.model import Loaded
 from quietgate.policy.positions import Path
@@ -23,7 +23,6 @@ from quietgate.policy.readers import Bad, Reader, address, kind, quoted
 MAX_BYTES = 4 << 20  # of one file; 100,000 addresses fit
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _TABLES = {"firewall.rule": schema.RULE, "alerts.route": schema.ROUTE}
-_NOT_YET = "is accepted, but this version does not obey it yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +184,6 @@ def _take_setting(doc: _Document, path: tuple[str, ...], setting: schema.Setting
         given.warn(origin, f"{dotted} was also set at {earlier}", "this later one counts; keep only one of them")
     given.values[dotted] = read
     given.origins[dotted] = (origin,)
-    if setting.since and read != default_of(setting):
-        given.warn(origin, f"{dotted} {_NOT_YET}", "docs/policy.md says which settings are in force")
 
 
 def _elements(doc: _Document, path: Path, items: Sequence[object], read: Reader, given: Given) -> tuple[Placed, bool]:

@@ -92,7 +92,7 @@ def findings(survey: Survey, *, closed: bool) -> list[str]:
         said.append(f"logged in now: {_guests(live)}; while quietgate knows of the session that address stays open on SSH")
     known = [g for g in survey.guests if not g.live]
     if known:
-        said.append(f"logged in before: {_guests(known)}; known, so the strangers' limit is not theirs")
+        said.append(f"logged in before, as logs tell: {_guests(known)}; they are strangers until quietgate sees a session of theirs")
     if not survey.guests:
         said.append("no login from another host is remembered here: everyone is a stranger at first, with 5 connections a minute")
     services = sorted({f"{s.program} ({s.protocol} {s.port})" for s in survey.services})
@@ -121,7 +121,7 @@ def _ssh(survey: Survey) -> Iterator[str]:
     yield f"# Found: {_comment(survey.ports_why)}. It is followed when sshd moves."
     yield 'ports = "auto"'
     if survey.guests:
-        yield "# Logged in here before, and so not treated like strangers:"
+        yield "# Logged in now, or before as logs tell; whoever quietgate sees logged in is not treated like a stranger:"
         for guest in survey.guests[:MOST_SHOWN]:
             yield f"#   {guest.address}  {_comment(guest.user)}, {_when(guest)}"
         if len(survey.guests) > MOST_SHOWN:

@@ -10,8 +10,6 @@ from quietgate.policy.load import MAX_BYTES
 from quietgate.policy.readers import MAX_LIST
 from quietgate.policy.schema import Setting
 
-LATER = "**not yet obeyed**"
-
 HEAD = f"""# The policy
 
 <!-- Written by `python -m quietgate.policy.reference` from src/quietgate/policy/schema.py; do not edit. -->
@@ -21,9 +19,6 @@ Every key is optional; an empty file is a policy. `quietgate check` names every 
 what to write instead, `quietgate show --origin` tells for every setting where it was written.
 
 The files belong to root and may not be written by others. They are UTF-8.
-
-Settings marked {LATER} are accepted and checked, but this version of quietgate does not act on them; `check` warns
-where one differs from its default.
 
 ## Forms of values
 
@@ -113,9 +108,8 @@ def _table(settings: Iterable[Setting], prefix: str) -> str:
 def _rows(settings: Iterable[Setting], prefix: str) -> Iterator[str]:
     for s in settings:
         words = "".join(f'"{w}" or ' for w in schema.WORDS.get(s.path, ()))
-        meaning = f"{LATER} {s.doc}" if s.since else s.doc
         default = "" if s.default is None else f"`{toml(s.default)}`"
-        cells = (f"`{s.path.removeprefix(prefix)}`", default, words + _form(s), meaning)
+        cells = (f"`{s.path.removeprefix(prefix)}`", default, words + _form(s), s.doc)
         yield f"| {' | '.join(cells)} |"
 
 

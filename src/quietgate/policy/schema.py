@@ -1,8 +1,6 @@
 """Every setting: its path, how it is read, its default and what it means.
 
 The table is the single source of the loader, of the reference page (`docs/policy.md`) and of "did you mean".
-`since` names the part of quietgate that obeys a setting; "" means in force now, "later" that it is accepted and
-checked but not yet obeyed, which `check` says when somebody sets it.
 """
 
 from __future__ import annotations
@@ -10,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quietgate.policy import readers as t
-
-LATER = "later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +19,10 @@ class Setting:
     default: object
     doc: str
     append: bool = False
-    since: str = ""
 
 
-def _addresses(path: str, default: list[str], doc: str, since: str = "") -> Setting:
-    return Setting(path, t.listed(t.address, "addresses"), default, doc, append=True, since=since)
+def _addresses(path: str, default: list[str], doc: str) -> Setting:
+    return Setting(path, t.listed(t.address, "addresses"), default, doc, append=True)
 
 
 SECTIONS: dict[str, str] = {
@@ -112,7 +107,7 @@ SETTINGS: tuple[Setting, ...] = (
             'Where sshd\'s lines come from: "auto" finds one for each sshd, the journal first; or a list like '
             '["journal", "/var/log/auth.log", "-"].'),
     _addresses("guard.never_ban", [], "Limited like everyone, never banned."),
-    Setting("guard.units", t.listed(t.text, "units"), ["ssh.service", "sshd.service"], "sshd's units.", since=LATER),
+    Setting("guard.units", t.listed(t.text, "units"), ["ssh.service", "sshd.service"], "More units whose lines in the journal are sshd's, besides those of the sshd that listen now. `NAME.service` stands for its instances too."),
     Setting("guard.patience", t.integer(1, 1000), 5, "Thresholds times this for known sources."),
     *(
         Setting(f"guard.detect.{name}", t.rate(100_000, 30 * 86400), default, doc)

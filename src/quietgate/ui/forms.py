@@ -43,7 +43,7 @@ def error(e: QuietgateError) -> str:
 def status(s: Status) -> dict[str, Any]:
     """The state of this host."""
     return {
-        "verdict": s.verdict, "why": s.why, "generation": s.generation, "ssh_ports": list(s.ssh_ports),
+        "verdict": s.verdict, "why": s.why, "also": list(s.also), "watcher": s.watcher, "generation": s.generation, "ssh_ports": list(s.ssh_ports),
         "ports_why": s.ports_why, "who": s.who, "limit": s.limit, "bans": s.bans, "bans_day": s.bans_day,
         "counters": s.counters, "conntrack": s.conntrack, "policy_error": s.policy_error,
         "policy_differs": s.policy_differs, "warnings": list(s.warnings), "next": s.next,

@@ -39,7 +39,13 @@ def command(settings: Settings, as_json: bool) -> None:
 def _guard(s: Status) -> list[tuple[str, ...]]:
     """The guard, and each of its sources with the age of its last line."""
     if s.guard is None:
-        return [("guard", f"does not run: bans made by hand hold, nobody new is banned ({start_words('quietgate-guard')})")]
+        said = {
+            "hangs": f"is there, but does not answer: nobody new is banned ({start_words('quietgate-guard', 'restart')})",
+            "off": "is switched off by the policy: bans made by hand hold, nobody new is banned",
+        }
+        return [
+            ("guard", said.get(s.watcher, f"does not run: bans made by hand hold, nobody new is banned ({start_words('quietgate-guard')})"))
+        ]
     g = s.guard
     now = time.time()
     rows: list[tuple[str, ...]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
@@ -54,7 +60,8 @@ def _guard(s: Status) -> list[tuple[str, ...]]:
 
 
 def _lines(s: Status) -> list[str]:
-    rows: list[tuple[str, ...]] = [("ssh ports", ", ".join(map(str, s.ssh_ports)) + (f" ({s.ports_why})" if s.ports_why else ""))]
+    rows: list[tuple[str, ...]] = [("also", line) for line in s.also]
+    rows += [("ssh ports", ", ".join(map(str, s.ssh_ports)) + (f" ({s.ports_why})" if s.ports_why else ""))]
     if s.limit:
         rows.append(
             ("who", f"{s.who}; limit {s.limit} for each stranger" + (f", {s.known_limit} for each known source" if s.known_limit else ""))

@@ -17,8 +17,8 @@ from quietgate.app.rehearse import UNSEEN
 from quietgate.app.trial import Moment, confirm, revert, watch
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError, QuietgateError
+from quietgate.host.accounts import user_name
 from quietgate.host.paths import Paths
-from quietgate.host.sessions import user_name
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural, safe
