@@ -23,6 +23,7 @@ with atheris.instrument_imports(include=["quietgate"]):
     from quietgate.guard.sshd import Kind, understand
     from quietgate.host import journal
     from quietgate.host.logfile import LONGEST_LINE, Lines
+    from quietgate.host.sshd_units import USUAL_PROGRAMS, Writers
     from quietgate.net import Counting, Prefix, parse_address
 
 from tests.guard.attacker import HEADS, HOSTILE, INNOCENT, TAILS, Attacker, Line
@@ -40,6 +41,7 @@ NARROW = Settings(
     most_open=2,
     alerts=frozenset(Topic),
 )
+WRITERS = Writers(frozenset({"ssh.service"}), frozenset(USUAL_PROGRAMS))
 NOW = 1.8e9  # wall seconds, after every stamp of a session
 MOST_LINES = 12  # of one session
 WORDS = (*HEADS, *TAILS)
@@ -181,7 +183,8 @@ def _journal(data: bytes) -> None:
     events = []
     for line in data.split(b"\n"):
         journal.cursor_of(line)
-        entry = journal.entry(line)
+        journal.entry(line, WRITERS)
+        entry = journal.entry(line, None)
         said = understand(entry.message) if entry is not None else None
         if entry is not None and said is not None:
             events.append(Event(entry.at, entry.pid, said, entry.message))

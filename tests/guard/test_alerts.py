@@ -139,6 +139,27 @@ def test_a_login_whose_session_is_not_found_is_told_as_what_it_is_and_earns_noth
     assert script.engine.unproven("anna", parse_address(A), moment(2), Trust.FILE) == [], "the journal has told of it"
 
 
+# -- a trial that lapsed
+
+
+def test_a_lapsed_trial_lasts_until_a_later_change_is_kept() -> None:
+    alerts = Alerts(ALL)
+    (raised,) = alerts.reverted(7, "generation 6 is in force", BEGIN)
+    assert isinstance(raised, Raise)
+    assert raised.lasting
+    assert alerts.in_force(6, BEGIN + 1) == [], "that is the one which came back"
+    (over,) = alerts.in_force(8, BEGIN + 2)
+    assert isinstance(over, Clear)
+    assert (over.topic, over.subject) == (raised.topic, raised.subject)
+    assert alerts.in_force(9, BEGIN + 3) == [], "once"
+
+
+def test_a_lapsed_trial_of_before_a_restart_is_settled_too() -> None:
+    alerts = Alerts(ALL)
+    alerts.stood(Topic.REVERTED, "generation 7")
+    assert [type(a) for a in alerts.in_force(8, BEGIN)] == [Clear]
+
+
 # -- a ban that was not made
 
 
