@@ -126,9 +126,10 @@ def test_sums(store: Store) -> None:
     sums = Sums(store, {4: 32, 6: 64})
     assert sums.attempts(NOW, NOW + 7200) == (5, 2)
     assert sums.by_time(NOW, NOW + 7200, 2) == [3, 2]
-    assert [(b.source, b.attempts, b.names) for b in sums.busiest(NOW, NOW + 7200, 5)] == [
-        (A, 4, (("root", 3), ("bob", 1))),
-        (B, 1, (("root", 1),)),
+    assert [(b.source, b.attempts, b.names, b.tried) for b in sums.busiest(NOW, NOW + 7200, 5)] == [
+        (A, 4, (("root", 3), ("bob", 1)), 2),
+        (B, 1, (("root", 1),), 1),
     ]
-    assert sums.names(NOW, NOW + 7200, 5) == [("root", 4), ("bob", 1)]
+    assert sums.names(NOW, NOW + 7200) == [("root", 4), ("bob", 1)]
+    assert sums.named(NOW, NOW + 7200) == 5
     assert sums.bans(NOW, NOW + 3600) == {"burst": 3, "root": 1}

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quietgate.ui.text import LONGEST, plural, safe, table
+from quietgate.ui.text import LONGEST, plural, safe
 
 
 def test_escapes_of_a_terminal_are_written_out() -> None:
@@ -29,10 +29,6 @@ def test_nothing_that_acts_gets_through(text: str) -> None:
 
 def test_a_long_text_is_cut() -> None:
     assert len(safe("x" * 10 * LONGEST)) == LONGEST + 1
-
-
-def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert table([("a", "bb"), ("ccc", "d")]) == ["a    bb", "ccc  d"]
 
 
 def test_counts_read_as_people_write_them() -> None:

@@ -27,7 +27,9 @@ PARTS = {"day": 24, "week": 28}  # bars of the picture: an hour each, or six hou
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One that attacked: how often, from when to when, the names that exist here among those it tried, how many others; its ban."""
+    """One that attacked: how often, from when to when; of the names that it tried those that exist here (`more` are not listed), and how
+    many `others`; its ban.
+    """
 
     source: Prefix
     attempts: int
@@ -36,6 +38,7 @@ class Source:
     existing: tuple[str, ...]
     others: int
     ban: Ban | None
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """`made`: bans of the time by detector; `bars`: attempts in equal parts of it; `names`: those that exist here, with how often;
-    `unknown`: how often names that do not. `look`: what deserves a look.
+    """`made`: bans of the time by detector; `bars`: attempts in equal parts of it; `names`: those that exist here, with how often, of
+    which `more_names` are not listed, tried `more_tried` times; `unknown`: how often names that do not exist. `logins`: the last
+    of each user from each address. `look`: what deserves a look.
     """
 
     host: str
@@ -69,6 +73,18 @@ class Digest:
     alerts: tuple[Noted, ...] = ()
     look: tuple[Finding, ...] = ()
     guard: Guard | None = None
+    more_names: int = 0
+    more_tried: int = 0
+
+    @property
+    def other_sources(self) -> tuple[int, int]:
+        """How many sources are not among the busiest, and their attempts."""
+        return self.sources - len(self.busiest), self.attempts - sum(s.attempts for s in self.busiest)
+
+    @property
+    def nameless(self) -> int:
+        """Attempts without a name: who only connected, or left before he named anybody."""
+        return self.attempts - sum(count for _, count in self.names) - self.more_tried - self.unknown
 
 
 def digest(parts: Parts, since: float, until: float) -> Digest:
@@ -85,23 +101,25 @@ def digest(parts: Parts, since: float, until: float) -> Digest:
     now = time.time()
     with Store(parts.paths.store, read_only=True) as store:
         sums, book = Sums(store, {4: counting.source4, 6: counting.source6}), Book(store)
+        sums.hold()
         attempts, sources = sums.attempts(since, until)
         busiest = []
         for b in sums.busiest(since, until, SHOWN):
             existing = tuple(n for n, _ in b.names if exists(n))
             bans = store.covering(b.source, now)
             busiest.append(
-                Source(b.source, b.attempts, b.first, b.last, existing[:SHOWN], len(b.names) - len(existing), bans[0] if bans else None)
-            )
-        names = sums.names(since, until, 5000)
-        known = [(n, c) for n, c in names if exists(n)]
+                Source(b.source, b.attempts, b.first, b.last, existing[:SHOWN], b.tried - len(existing), bans[0] if bans else None,
+                       len(existing[SHOWN:]))
+            )  # fmt: skip
+        known = [(n, c) for n, c in sums.names(since, until) if exists(n)]
         things = book.noted(since)
         look += [Finding("alert", t.severity, f"{t.what} (number {t.id})", t.next) for t in standing(things)]
         return Digest(
             host, since, until, attempts, sources, sums.bans(since, until), store.count(now),
             tuple(sums.by_time(since, until, PARTS["day" if until - since <= 2 * 86400 else "week"])), tuple(busiest), tuple(known[:SHOWN]),
-            sum(c for _, c in names) - sum(c for _, c in known), _logins(store, since, until), tuple(changes),
+            sums.named(since, until) - sum(c for _, c in known), _logins(store, since, until), tuple(changes),
             tuple(t for t in things if t.first < until), tuple(look), watch(parts, None)[1],
+            len(known[SHOWN:]), sum(c for _, c in known[SHOWN:]),
         )  # fmt: skip
 
 

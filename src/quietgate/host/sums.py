@@ -10,18 +10,23 @@ from quietgate.host.store import Store
 from quietgate.net import Prefix
 
 HOUR = 3600
+MOST = 5000  # names that are asked for; each is looked up among the users of this host
+CLEAR = "user<>'' AND user NOT LIKE '#%'"  # a hash (app/names_kept) is of a name that did not exist when it was tried
 TALLY = "tally:"  # of each hour (of UTC, since 1970), in the store's facts: bans by detector
 
 
 @dataclass(frozen=True, slots=True)
 class Busiest:
-    """One source: attempts, their first and last wall second, and the names (or hashes) that it tried with how often."""
+    """One source: attempts, their first and last wall second, the names in clear that it tried most with how often, and how many
+    different names (or hashes) it tried.
+    """
 
     source: Prefix
     attempts: int
     first: float
     last: float
     names: tuple[tuple[str, int], ...]
+    tried: int
 
 
 class Sums:
@@ -30,6 +35,11 @@ class Sums:
     def __init__(self, store: Store, lengths: dict[int, int]) -> None:
         """`lengths`: how many bits of an address make one source, by IP version."""
         self._store, self._lengths = store, lengths
+
+    def hold(self) -> None:
+        """Until the store is closed, everything that is read is of one moment: the guard writes meanwhile."""
+        with self._store.errors():
+            self._store.db.execute("BEGIN")
 
     def attempts(self, since: float, until: float) -> tuple[int, int]:
         """How many attempts between two wall seconds, from how many sources."""
@@ -61,19 +71,31 @@ class Sums:
                 "ORDER BY n DESC, source LIMIT ?", (since, until, limit)
             ).fetchall()  # fmt: skip
             names = [self._store.db.execute(
-                "SELECT user, sum(times) AS n FROM attempts WHERE version=? AND source=? AND at >= ? AND at < ? AND user<>'' GROUP BY user "
-                "ORDER BY n DESC, user LIMIT 200", (version, source, since, until)
+                f"SELECT user, sum(times) AS n FROM attempts WHERE version=? AND source=? AND at >= ? AND at < ? AND {CLEAR} GROUP BY user "
+                "ORDER BY n DESC, user LIMIT ?", (version, source, since, until, MOST)
             ).fetchall() for version, source, *_ in rows]  # fmt: skip
-        return [Busiest(Prefix(v, int.from_bytes(s, "big"), self._lengths[v]), n, first, last, tuple((str(u), int(c)) for u, c in tried))
-                for (v, s, n, first, last), tried in zip(rows, names, strict=True)]  # fmt: skip
+            tried = [self._store.db.execute(
+                "SELECT count(DISTINCT user) FROM attempts WHERE version=? AND source=? AND at >= ? AND at < ? AND user<>''",
+                (version, source, since, until)
+            ).fetchone()[0] for version, source, *_ in rows]  # fmt: skip
+        return [Busiest(Prefix(v, int.from_bytes(s, "big"), self._lengths[v]), n, first, last, tuple((str(u), int(c)) for u, c in clear), int(many))
+                for (v, s, n, first, last), clear, many in zip(rows, names, tried, strict=True)]  # fmt: skip
 
-    def names(self, since: float, until: float, limit: int) -> list[tuple[str, int]]:
-        """The names (or hashes) that were tried most, with how often."""
+    def names(self, since: float, until: float) -> list[tuple[str, int]]:
+        """The names in clear that were tried most, with how often."""
         with self._store.errors():
             return [(str(u), int(n)) for u, n in self._store.db.execute(
-                "SELECT user, sum(times) AS n FROM attempts WHERE at >= ? AND at < ? AND user<>'' GROUP BY user ORDER BY n DESC, user LIMIT ?",
-                (since, until, limit)
+                f"SELECT user, sum(times) AS n FROM attempts WHERE at >= ? AND at < ? AND {CLEAR} GROUP BY user ORDER BY n DESC, user LIMIT ?",
+                (since, until, MOST)
             )]  # fmt: skip
+
+    def named(self, since: float, until: float) -> int:
+        """How many attempts named anybody."""
+        with self._store.errors():
+            row = self._store.db.execute(
+                "SELECT ifnull(sum(times), 0) FROM attempts WHERE at >= ? AND at < ? AND user<>''", (since, until)
+            ).fetchone()
+        return int(row[0])
 
     def bans(self, since: float, until: float) -> Counter[str]:
         """Bans that the guard made in the hours of this time, by detector."""

@@ -10,8 +10,10 @@ from typing import Any
 
 from quietgate.app.digest import Digest, Source
 from quietgate.clock import format_duration
-from quietgate.ui.text import header, html, moment, plural, safe, table
+from quietgate.ui.terminal import PLAIN, Row, Screen, Tone
+from quietgate.ui.text import header, html, moment, plural
 
+SHOWN = 50  # logins and alerts
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2330;--dim:#5b6472;--paper:#fff;--card:#f5f7fa;--line:#dde2e9;--bar:#3b6fb6;--bad:#b3261e;--good:#1d7a46}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--dim:#9aa4b2;--paper:#14181f;--card:#1c222c;--line:#2c3440;--bar:#6f9fe0;--bad:#f2877f;--good:#6cc493}}
@@ -49,9 +51,32 @@ def _span(d: Digest) -> str:
     return f"{moment(d.since)[:16]} to {moment(d.until)[:16]}"
 
 
+def _of(shown: int, there: int) -> str:
+    """How many of a thing are listed."""
+    return f"{there:,}" if shown == there else f"{shown:,} of {there:,}"
+
+
+def _from(d: Digest) -> str:
+    return f"{_of(len(d.busiest), d.sources)} source{'' if d.sources == 1 else 's'}"
+
+
+def _rest(d: Digest) -> tuple[str, int] | None:
+    """What the sources that are not listed have to be called, and their attempts."""
+    sources, attempts = d.other_sources
+    return (f"{sources:,} other source{'' if sources == 1 else 's'}", attempts) if sources else None
+
+
+def _names(d: Digest) -> list[tuple[str, int]]:
+    """Every attempt, by the name that it tried."""
+    rest = ((f"{d.more_names:,} more that exist{'s' if d.more_names == 1 else ''} here", d.more_tried if d.more_names else 0),
+            ("names that do not exist here", d.unknown), ("no name", d.nameless))  # fmt: skip
+    return [*d.names, *((what, count) for what, count in rest if count)]
+
+
 def _tried(s: Source) -> str:
+    more = f"{s.more:,} more that exist{'s' if s.more == 1 else ''} here" if s.more else ""
     others = f"{s.others:,} that {'does' if s.others == 1 else 'do'} not exist here" if s.others else ""
-    return ", ".join(filter(None, (*s.existing, others))) or "-"
+    return ", ".join(filter(None, (*s.existing, more, others))) or "-"
 
 
 def _until(s: Source) -> str:
@@ -65,42 +90,49 @@ def _lasted(d: Digest) -> str:
     return f"the guard runs for {format_duration(max(1.0, d.until - d.guard.since))}{trouble}"
 
 
-def text(d: Digest) -> str:
+def text(d: Digest, screen: Screen = PLAIN) -> str:
     """For a terminal, or the text part of a mail."""
-    lines = [f"quietgate on {d.host}: {_headline(d)}", f"{_span(d)}; {_lasted(d)}", ""]
+    lines = [screen.line(f"quietgate on {d.host}: {_headline(d)}", Tone.BAD if d.look else Tone.GOOD),
+             screen.line(f"{_span(d)}; {_lasted(d)}", Tone.DIM), ""]  # fmt: skip
     if d.look:
-        lines.append("WHAT DESERVES A LOOK")
+        lines.append(screen.line(f"WHAT DESERVES A LOOK ({len(d.look):,})", Tone.BAD))
         for f in d.look:
-            lines += [f"  {f.what}", f"    next: {f.remedy}"]
+            lines += [screen.line(f"  {f.what}"), screen.line(f"    next: {f.remedy}")]
         lines.append("")
     by = ", ".join(f"{name} {count:,}" for name, count in sorted(d.made.items(), key=lambda x: -x[1]))
-    lines += [f"attempts   {d.attempts:,} from {plural(d.sources, 'source')}", f"banned     {sum(d.made.values()):,}" + (f": {by}" if by else ""),
-              f"in force   {plural(d.bans, 'ban')}"]  # fmt: skip
+    figures = [("attempts", f"{d.attempts:,} from {plural(d.sources, 'source')}"), ("banned", f"{sum(d.made.values()):,}" + (f": {by}" if by else "")),
+               ("in force", plural(d.bans, "ban"))]  # fmt: skip
     if any(d.bars):
-        lines.append(f"over time  {_spark(d.bars)}")
-    lines.append("")
+        figures.append(("over time", _spark(d.bars)))
+    lines += [screen.table(figures), ""]
     if d.busiest:
-        rows = [("MOST ATTEMPTS FROM", "", "BANNED", "NAMES TRIED")]
+        lines.append(_title(screen, "MOST ATTEMPTS FROM", _from(d)))
+        rows: list[Row] = [("SOURCE", "ATTEMPTS", "BANNED", "NAMES TRIED")]
         rows += [(str(s.source), f"{s.attempts:,}", _until(s), _tried(s)) for s in d.busiest]
-        lines += [*table(rows), ""]
-    if d.names or d.unknown:
-        tried = ", ".join(f"{n} {c:,}" for n, c in d.names)
-        lines += [f"names that exist here: {tried or 'none'}; of others: {d.unknown:,} attempts", ""]
+        rest = _rest(d)
+        lines += [screen.table([*rows, *([(rest[0], f"{rest[1]:,}", "", "")] if rest else [])], head=True, indent=2), ""]
+    if d.attempts:
+        lines += [
+            _title(screen, "NAMES TRIED", f"{plural(d.attempts, 'attempt')}"),
+            screen.table([(n, f"{c:,}") for n, c in _names(d)], free=(0,), indent=2),
+            "",
+        ]
     if d.logins:
-        lines += ["LOGINS", *(f"  {row}" for row in table([(x.user, str(x.address), moment(x.at)[:16]) for x in d.logins[:50]])), ""]
+        shown = [(x.user, str(x.address), moment(x.at)[:16]) for x in d.logins[:SHOWN]]
+        lines += [_title(screen, "LOGINS", f"the last of each user from each address: {_of(len(shown), len(d.logins))}"),
+                  screen.table(shown, free=(0,), indent=2), ""]  # fmt: skip
     if d.changes:
-        lines += [
-            "CHANGES",
-            *(f"  generation {c.number}, {moment(c.at)[:16]}, SSH on {', '.join(map(str, c.ports))}" for c in d.changes),
-            "",
-        ]
+        lines.append(_title(screen, "CHANGES", f"{len(d.changes):,}"))
+        lines += [screen.line(f"  generation {c.number}, {moment(c.at)[:16]}, SSH on {', '.join(map(str, c.ports))}") for c in d.changes]
+        lines.append("")
     if d.alerts:
-        lines += [
-            "ALERTS",
-            *(f"  {moment(a.first)[:16]}  {a.what}" + (f" ({a.count:,} times)" if a.count > 1 else "") for a in d.alerts[:50]),
-            "",
-        ]
-    return "\n".join(safe(line) for line in lines)
+        told = [(moment(a.first)[:16], a.what + (f" ({a.count:,} times)" if a.count > 1 else "")) for a in d.alerts[:SHOWN]]
+        lines += [_title(screen, "ALERTS", _of(len(told), len(d.alerts))), screen.table(told, indent=2), ""]
+    return "\n".join(lines)
+
+
+def _title(screen: Screen, what: str, many: str) -> str:
+    return screen.line(f"{what} ({many})", Tone.DIM)
 
 
 def _spark(bars: Sequence[int]) -> str:
@@ -116,7 +148,7 @@ def page(d: Digest) -> str:
            f"<h1>quietgate on {html(d.host)}</h1><p class={'bad' if d.look else 'good'}>{html(_headline(d))}</p>",
            f"<p class=dim>{html(_span(d))}; {html(_lasted(d))}</p>"]  # fmt: skip
     if d.look:
-        out.append("<h2>What deserves a look</h2><ul>")
+        out.append(f"<h2>What deserves a look: {len(d.look):,}</h2><ul>")
         out += [f"<li>{html(f.what)}<br><code>{html(f.remedy)}</code></li>" for f in d.look]
         out.append("</ul>")
     figures = (
@@ -124,31 +156,42 @@ def page(d: Digest) -> str:
         ("sources", d.sources),
         ("banned", sum(d.made.values())),
         ("bans in force", d.bans),
-        ("logins", len(d.logins)),
+        ("users and addresses logged in", len(d.logins)),
     )
     out.append("<div class=figures>" + "".join(f"<div><b>{n:,}</b>{html(what)}</div>" for what, n in figures) + "</div>")
     if any(d.bars):
         out.append(f"<h2>Attempts over time</h2>{_picture(d.bars)}<p class=dim>at most {max(d.bars):,} in {html(_part(d))}</p>")
     if d.busiest:
         rows = [(str(s.source), f"{s.attempts:,}", _until(s), _tried(s)) for s in d.busiest]
-        out.append(_table("Most attempts from", ("Source", "#Attempts", "Banned", "Names tried"), rows))
-    if d.names or d.unknown:
-        rows2 = [(n, f"{c:,}") for n, c in d.names] + [("names that do not exist here", f"{d.unknown:,}")]
-        out.append(_table("Names tried", ("Name", "#Attempts"), rows2))
+        rest = _rest(d)
+        rows += [(rest[0], f"{rest[1]:,}", "", "")] if rest else []
+        out.append(_table(f"Most attempts from: {_from(d)}", ("Source", "#Attempts", "Banned", "Names tried"), rows))
+    if d.attempts:
+        out.append(_table(f"Names tried: {plural(d.attempts, 'attempt')}", ("Name", "#Attempts"), [(n, f"{c:,}") for n, c in _names(d)]))
     if d.made:
-        out.append(_table("Banned for", ("Detector", "#Bans"), [(n, f"{c:,}") for n, c in sorted(d.made.items(), key=lambda x: -x[1])]))
+        out.append(
+            _table(
+                f"Banned for: {plural(sum(d.made.values()), 'ban')}",
+                ("Detector", "#Bans"),
+                [(n, f"{c:,}") for n, c in sorted(d.made.items(), key=lambda x: -x[1])],
+            )
+        )
     if d.logins:
-        out.append(_table("Logins", ("User", "From", "Last"), [(x.user, str(x.address), moment(x.at)[:16]) for x in d.logins[:50]]))
+        shown = [(x.user, str(x.address), moment(x.at)[:16]) for x in d.logins[:SHOWN]]
+        out.append(
+            _table(f"Logins, the last of each user from each address: {_of(len(shown), len(d.logins))}", ("User", "From", "Last"), shown)
+        )
     if d.changes:
         out.append(
             _table(
-                "Changes",
+                f"Changes: {len(d.changes):,}",
                 ("Generation", "When", "SSH on"),
                 [(str(c.number), moment(c.at)[:16], ", ".join(map(str, c.ports))) for c in d.changes],
             )
         )
     if d.alerts:
-        out.append(_table("Alerts", ("When", "What", "#Times"), [(moment(a.first)[:16], a.what, f"{a.count:,}") for a in d.alerts[:50]]))
+        told = [(moment(a.first)[:16], a.what, f"{a.count:,}") for a in d.alerts[:SHOWN]]
+        out.append(_table(f"Alerts: {_of(len(told), len(d.alerts))}", ("When", "What", "#Times"), told))
     out.append("<footer>Names of users that do not exist here are not in this page: some are mistyped passwords. "
                "The story of an address: <code>quietgate why ADDRESS</code></footer></main></html>")  # fmt: skip
     return "\n".join(out)

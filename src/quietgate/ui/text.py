@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import unicodedata
-from collections.abc import Sequence
 from html import escape
 
 # Cc controls, Cf format (bidi overrides, zero width), Cs surrogates, Co private, Cn unassigned, Zl/Zp line ends
@@ -19,6 +18,8 @@ LONGEST = 4000
 def safe(text: str, *, lines: bool = False) -> str:
     """`text` with everything that a terminal would act on written as \\x.. or \\u....; with `lines`, line ends stay."""
     cut = text if len(text) <= LONGEST or lines else text[:LONGEST] + "…"
+    if cut.isascii() and cut.isprintable():
+        return cut
     return "".join(c if (c == "\n" and lines) or unicodedata.category(c) not in _HOSTILE else _escaped(c) for c in cut)
 
 
@@ -32,12 +33,6 @@ def moment(wall: float | None) -> str:
     if wall is None:
         return "for ever"
     return datetime.datetime.fromtimestamp(wall).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows in columns as wide as their widest cell."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def plural(count: int, what: str) -> str:

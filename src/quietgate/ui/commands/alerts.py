@@ -13,6 +13,7 @@ from quietgate.errors import Exit, InputError
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.terminal import Cell, Screen, Tone, here
 from quietgate.ui.text import moment, plural, safe
 from quietgate.values import Noted
 
@@ -43,16 +44,17 @@ def command(ctx: click.Context, everything: bool, length: str, as_json: bool) ->
         for n in shown:
             print(forms.form("alert", forms.alert(n)))
         return
+    screen = here()
     if not shown:
         over = len(found.things)
-        print(f"nothing wants you; {plural(over, 'thing')} in the last {format_duration(seconds)}: quietgate alerts --all" if over
-              else f"nothing wants you, and nothing did in the last {format_duration(seconds)}")  # fmt: skip
+        print(screen.line(f"nothing wants you; {plural(over, 'thing')} in the last {format_duration(seconds)}: quietgate alerts --all" if over
+                          else f"nothing wants you, and nothing did in the last {format_duration(seconds)}"))  # fmt: skip
     for n in reversed(shown):
-        for line in _lines(n):
-            print(safe(line))
+        print(_shown(n, screen))
     for p in found.waiting:
         if p.error:
-            print(safe(f"a message waits for {p.route.split('-')[0]} since {moment(p.made)}, tried {plural(p.tries, 'time')}: {p.error}"))
+            said = f"a message waits for {p.route.split('-')[0]} since {moment(p.made)}, tried {plural(p.tries, 'time')}: {p.error}"
+            print(screen.line(said, Tone.BAD))
 
 
 @command.command("ack")
@@ -98,10 +100,17 @@ def test(settings: Settings, as_json: bool) -> int:
     return Exit.OK if not failed else Exit.PARTLY if failed < len(tried) else Exit.FAILED
 
 
+def _shown(n: Noted, screen: Screen) -> str:
+    first, *rest = _lines(n)
+    tone = Tone.DIM if n.over or n.seen else Tone.BAD if n.severity == "page" else Tone.ADVICE
+    said = [screen.table([(str(n.id), Cell(first, tone))])]
+    return "\n".join([*said, *(screen.line(line, label=Tone.DIM) for line in rest)])
+
+
 def _lines(n: Noted) -> list[str]:
     times = f", {n.count:,} times until {moment(n.last)}" if n.count > 1 else ""
     state = f"over: {n.over}" if n.over else "acknowledged" if n.seen else n.severity
-    lines = [f"{n.id}  {n.what} ({state})", f"   {moment(n.first)}{times}"]
+    lines = [f"{n.what} ({state})", f"   {moment(n.first)}{times}"]
     lines += [f"   shown by: {e}" for e in n.evidence]
     if not n.over:
         lines += [f"   done: {n.done}", f"   next: {n.next}"]

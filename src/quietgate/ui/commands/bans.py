@@ -11,7 +11,8 @@ from quietgate.host.paths import Paths
 from quietgate.host.store import Store
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import moment, safe, table
+from quietgate.ui.terminal import Row, here
+from quietgate.ui.text import moment
 
 
 @click.command("bans")
@@ -37,9 +38,9 @@ def command(settings: Settings, as_json: bool) -> None:
     if not listed:
         print("no bans")
         return
-    rows: list[tuple[str, ...]] = [("ADDRESS", "SCOPE", "SINCE", "LEFT", "BY", "REASON")]
+    rows: list[Row] = [("ADDRESS", "SCOPE", "SINCE", "LEFT", "BY", "REASON")]
     for ban in listed:
         left = ban.left(now)
         rows.append((str(ban.prefix), ban.scope.value, moment(ban.since), "for ever" if left is None else format_duration(left),
-                     safe(ban.by), safe(ban.reason)))  # fmt: skip
-    print("\n".join(table(rows)))
+                     ban.by, ban.reason))  # fmt: skip
+    print(here().table(rows, free=(4, 5), head=True))

@@ -12,7 +12,7 @@ from quietgate.errors import Exit
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import safe
+from quietgate.ui.terminal import Tone, here
 
 
 @click.command("diff")
@@ -33,16 +33,19 @@ def command(settings: Settings, as_json: bool) -> int:
                   for c in found.people]  # fmt: skip
         print(forms.form("diff", {"up": found.number is not None, "drift": found.drift, "people": people, "changes": rows}))
     elif found.number is None:
-        print(f"nothing is in force; `quietgate up` would load {len(found.text.splitlines())} lines (see `quietgate show`)")
+        print(here().line(f"nothing is in force; `quietgate up` would load {len(found.text.splitlines())} lines (see `quietgate show`)"))
     else:
+        screen = here()
         for person in found.people:
-            print(safe(str(person)))
+            print(screen.line(str(person), Tone.GOOD if person.gains else Tone.ADVICE))
         if found.rules and not found.people:
             print("nobody gains or loses access")
-        for change in found.rules:
-            print(safe(str(change), lines=True))
+        for line in [line for change in found.rules for line in str(change).split("\n")]:
+            print(screen.line(line, label=Tone.DIM))
         if found.drift:
-            print("the table in the kernel was changed by somebody else since it was loaded; `quietgate up` mends it")
+            print(
+                screen.line("the table in the kernel was changed by somebody else since it was loaded; `quietgate up` mends it", Tone.BAD)
+            )
         if found.none:
-            print(f"no difference: generation {found.number} is in force and is what the policy says")
+            print(screen.line(f"no difference: generation {found.number} is in force and is what the policy says"))
     return Exit.OK if found.none else Exit.DRIFT

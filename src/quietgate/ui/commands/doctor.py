@@ -11,7 +11,7 @@ from quietgate.errors import Exit
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import safe
+from quietgate.ui.terminal import Tone, here
 
 
 @click.command("doctor")
@@ -30,9 +30,10 @@ def command(settings: Settings, as_json: bool) -> int:
     if as_json:
         print(forms.form("doctor", {"findings": [forms.finding(f) for f in found]}))
     else:
+        screen = here()
         for finding in found:
-            print(safe(f"{finding.severity}: {finding.what}"))
-            print(safe(f"  remedy: {finding.remedy}"))
+            print(screen.line(f"{finding.severity}: {finding.what}", label=Tone.BAD if finding.severity == "problem" else Tone.ADVICE))
+            print(screen.line(f"  remedy: {finding.remedy}", label=Tone.DIM))
         if not found:
             print("nothing stands in the way")
     return Exit.FAILED if any(f.severity == "problem" for f in found) else Exit.OK

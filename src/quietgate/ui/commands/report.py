@@ -24,7 +24,9 @@ from quietgate.policy.routes import for_digest, recipients
 from quietgate.ui import digest as show
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import moment, plural, safe, table
+from quietgate.ui.terminal import Row as Line
+from quietgate.ui.terminal import here
+from quietgate.ui.text import moment, plural
 from quietgate.values import Parcel
 
 
@@ -62,7 +64,7 @@ def command(settings: Settings, length: str | None, file: str | None, send: bool
         except OSError as error:
             raise StateError(f"{file}: {error.strerror}", "name a file that can be written") from None
     elif not as_json:
-        print(show.text(found))
+        print(show.text(found, here()))
 
 
 def _seconds(length: str) -> int:
@@ -97,19 +99,17 @@ def _observed(parts: Parts, seconds: int, *, as_json: bool) -> None:
     both = [r for r in found.rows if r.ours is not None and r.theirs is not None]
     ours = [r for r in found.rows if r.theirs is None]
     theirs = [r for r in found.rows if r.ours is None]
-    print(f"in the last {format_duration(seconds)}: {plural(len(both) + len(ours), 'source')} would have been banned")
+    screen = here()
+    print(screen.line(f"in the last {format_duration(seconds)}: {plural(len(both) + len(ours), 'source')} would have been banned"))
     if not found.peer:
         print("there is no fail2ban here to compare with")
     else:
-        print(
-            f"fail2ban banned {len(both) + len(theirs)}: {len(both)} of them the same, {len(theirs)} that we would not have; it missed {len(ours)}"
-        )
+        same, more = f"{len(both):,} of them the same", f"{len(theirs):,} that we would not have"
+        print(screen.line(f"fail2ban banned {len(both) + len(theirs):,}: {same}, {more}; it missed {len(ours):,}"))
     if found.rows:
-        rows_ = [("SOURCE", "WE WOULD HAVE", "FAIL2BAN DID", "WHY")]
-        rows_ += [
-            (str(r.source), moment(r.ours) if r.ours else "-", moment(r.theirs) if r.theirs else "-", safe(_why(r))) for r in found.rows
-        ]
-        print("\n".join(table(list(rows_))))
+        rows_: list[Line] = [("SOURCE", "WE WOULD HAVE", "FAIL2BAN DID", "WHY")]
+        rows_ += [(str(r.source), moment(r.ours) if r.ours else "-", moment(r.theirs) if r.theirs else "-", _why(r)) for r in found.rows]
+        print(screen.table(rows_, head=True))
 
 
 def _why(row: Row) -> str:

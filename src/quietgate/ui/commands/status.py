@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import click
@@ -13,9 +14,14 @@ from quietgate.host.paths import Paths
 from quietgate.host.systemd import start_words
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import plural, safe, table
+from quietgate.ui.terminal import Cell, Screen, Tone, here
+from quietgate.ui.text import plural, safe
 
 SHOWN = 5
+VERDICTS = {"up": Tone.GOOD, "trial": Tone.ADVICE, "stale": Tone.ADVICE}  # any other is wrong
+TONES = {"problem": Tone.BAD, "alerts": Tone.BAD, "messages": Tone.BAD,
+         "limited": Tone.ADVICE, "policy": Tone.ADVICE, "advice": Tone.ADVICE}  # fmt: skip
+WRONG = re.compile(r"trouble: |not known: |does not run|\S+: failing: ")  # how a row begins that tells of a fault
 
 
 @click.command("status")
@@ -32,11 +38,10 @@ def command(settings: Settings, as_json: bool) -> None:
     if as_json:
         print(forms.form("status", forms.status(found)))
         return
-    for line in _lines(found):
-        print(safe(line))
+    print(_text(found, here()))
 
 
-def _guard(s: Status) -> list[tuple[str, ...]]:
+def _guard(s: Status) -> list[tuple[str, str]]:
     """The guard, and each of its sources with the age of its last line."""
     if s.guard is None:
         said = {
@@ -48,7 +53,7 @@ def _guard(s: Status) -> list[tuple[str, ...]]:
         ]
     g = s.guard
     now = time.time()
-    rows: list[tuple[str, ...]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
+    rows: list[tuple[str, str]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
                                     + f", {plural(g.bans, 'ban')} made")]  # fmt: skip
     if g.trouble:
         rows.append(("guard", f"trouble: {g.trouble}"))
@@ -59,8 +64,8 @@ def _guard(s: Status) -> list[tuple[str, ...]]:
     return rows
 
 
-def _lines(s: Status) -> list[str]:
-    rows: list[tuple[str, ...]] = [("also", line) for line in s.also]
+def _text(s: Status, screen: Screen) -> str:
+    rows: list[tuple[str, str]] = [("also", line) for line in s.also]
     rows += [("ssh ports", ", ".join(map(str, s.ssh_ports)) + (f" ({s.ports_why})" if s.ports_why else ""))]
     if s.limit:
         rows.append(
@@ -95,4 +100,7 @@ def _lines(s: Status) -> list[str]:
     advice = sorted({f.id for f in s.findings if f.severity == "advice" and f.id != "policy"})
     if advice:
         rows.append(("advice", f"{', '.join(advice)}: see `quietgate doctor`"))
-    return [f"{s.verdict}: {s.why}", *("  " + line for line in table(rows)), f"next: {s.next}"]
+    tones = TONES | ({"policy": Tone.BAD} if s.policy_error else {})
+    coloured = [(Cell(label, Tone.BAD if WRONG.match(said) else tones.get(label)), said) for label, said in rows]
+    verdict = screen.line(f"{s.verdict}: {s.why}", label=VERDICTS.get(s.verdict, Tone.BAD))
+    return "\n".join([verdict, screen.table(coloured, indent=2), screen.line(f"next: {s.next}")])

@@ -15,7 +15,8 @@ from quietgate.host.paths import Paths
 from quietgate.net import AddressError, parse_address
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.text import moment, safe
+from quietgate.ui.terminal import Tone, here
+from quietgate.ui.text import moment
 
 WORDS = {"accept": "is let in", "drop": "is dropped", "reject": "is refused", "reset": "is reset"}
 
@@ -47,8 +48,11 @@ def command(settings: Settings, address: str, port: int | None, protocol: str, i
     if as_json:
         print(forms.form("why", forms.why(found, now)))
         return
-    for line in _lines(found, now):
-        print(safe(line))
+    verdict, *rest = _lines(found, now)
+    screen = here()
+    print(screen.line(verdict, Tone.GOOD if found.decision.verdict == "accept" else Tone.BAD))
+    for line in rest:
+        print(screen.line(line, label=Tone.DIM))
 
 
 def _proved(p: Proved) -> str:
