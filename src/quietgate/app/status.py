@@ -11,6 +11,7 @@ from quietgate.app.apply import contents
 from quietgate.app.control import ask
 from quietgate.app.doctor import Finding, examine, limited_now
 from quietgate.app.generations import Record
+from quietgate.app.guard_state import ANSWERS, GuardState, guard_state
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
@@ -70,6 +71,7 @@ class Status:
     startups: tuple[tuple[int, int, int], ...] = ()
     findings: tuple[Finding, ...] = ()
     guard: Guard | None = None
+    guard_state: GuardState = ANSWERS  # off, silent, disabled; and why, where that is known
     store_error: str = ""
     alerts: Mapping[str, int] = field(default_factory=dict)  # that want a person, by topic
     undelivered: tuple[str, ...] = ()  # what is wrong with the ways that messages wait for
@@ -125,6 +127,7 @@ def status(parts: Parts) -> Status:
     if verdict == "up" and following == "quietgate why ADDRESS" and kept.alerts:
         following = "quietgate alerts"
     places = next((s for s in (inside.living.sets if inside.living else ()) if s.startswith("waiting_")), "")
+    answering = guard(parts)
     return Status(
         verdict=verdict,
         why=reason,
@@ -152,7 +155,8 @@ def status(parts: Parts) -> Status:
         limited=tuple(str(s) for s in limited_now(parts, told.policy)) if told and up else (),
         startups=tuple(d.startups for d in told.ports.daemons if d.startups) if told else (),
         findings=tuple(findings),
-        guard=guard(parts),
+        guard=answering,
+        guard_state=ANSWERS if answering else guard_state(parts.paths, told.policy if told else None),
         store_error=store_error,
         alerts=kept.alerts,
         undelivered=kept.undelivered,

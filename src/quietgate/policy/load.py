@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from quietgate.errors import Origin
+from quietgate.pages import page
 from quietgate.policy import schema, syntax
 from quietgate.policy.build import MAX_RULES, build, default_of
 from quietgate.policy.given import Given, Placed, RawRule
@@ -143,7 +144,7 @@ def _did_you_mean(path: tuple[str, ...], form: str) -> str:
     names = {s.path.rpartition(".")[2]: s.path for s in reversed(schema.SETTINGS)}
     if abroad := get_close_matches(key, names, 1, 0.8):
         return f"did you mean {names[abroad[0]]}?"
-    return f"known here: {', '.join(siblings)}" if siblings else "docs/policy.md lists every setting"
+    return f"known here: {', '.join(siblings)}" if siblings else f"{page('policy')} lists every setting"
 
 
 def _homes(key: str) -> str:
@@ -186,7 +187,7 @@ def _take_setting(doc: _Document, path: tuple[str, ...], setting: schema.Setting
     given.values[dotted] = read
     given.origins[dotted] = (origin,)
     if setting.since and read != default_of(setting):
-        given.warn(origin, f"{dotted} {_NOT_YET}", "docs/policy.md says which settings are in force")
+        given.warn(origin, f"{dotted} {_NOT_YET}", f"{page('policy')} says which settings are in force")
 
 
 def _elements(doc: _Document, path: Path, items: Sequence[object], read: Reader, given: Given) -> tuple[Placed, bool]:

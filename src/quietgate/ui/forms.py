@@ -50,6 +50,7 @@ def status(s: Status) -> dict[str, Any]:
         "mode": s.mode, "trial": s.trial, "known": s.known, "floor": s.floor, "reserve": s.reserve,
         "limited": list(s.limited), "startups": [list(x) for x in s.startups],
         "findings": [finding(f) for f in s.findings], "alerts": dict(s.alerts), "undelivered": list(s.undelivered),
+        "guard_state": {"state": s.guard_state.state, "why": s.guard_state.why},
         "guard": None if s.guard is None else {
             "pid": s.guard.pid, "since": s.guard.since, "mode": s.guard.mode, "bans": s.guard.bans, "trouble": s.guard.trouble,
             "sources": [{"name": n, "trust": t, "last": at, "trouble": why} for n, t, at, why in s.guard.sources],

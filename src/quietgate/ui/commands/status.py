@@ -16,6 +16,7 @@ from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural, safe, table
 
 SHOWN = 5
+OF_GUARD = ("guard-off", "guard-silent")  # findings that the guard's own rows tell already
 
 
 @click.command("status")
@@ -39,7 +40,14 @@ def command(settings: Settings, as_json: bool) -> None:
 def _guard(s: Status) -> list[tuple[str, ...]]:
     """The guard, and each of its sources with the age of its last line."""
     if s.guard is None:
-        return [("guard", f"does not run: bans made by hand hold, nobody new is banned ({start_words('quietgate-guard')})")]
+        silent = s.guard_state.state == "silent"
+        words = start_words("quietgate-guard", "restart" if silent else "start")
+        off: list[tuple[str, ...]] = [
+            ("guard", f"does not {'answer' if silent else 'run'}: bans made by hand hold, nobody new is banned ({words})")
+        ]
+        if s.guard_state.why:
+            off.append(("guard", f"{s.guard_state.why} (its output: {start_words('quietgate-guard', 'log')})"))
+        return off
     g = s.guard
     now = time.time()
     rows: list[tuple[str, ...]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
@@ -84,7 +92,7 @@ def _lines(s: Status) -> list[str]:
         rows.append(("policy", line))
     if s.policy_differs:
         rows.append(("policy", "on disk is not what is in force"))
-    rows += [(f.severity, f.what) for f in s.findings if f.severity == "problem" or f.id == "policy"]
+    rows += [(f.severity, f.what) for f in s.findings if (f.severity == "problem" and f.id not in OF_GUARD) or f.id == "policy"]
     advice = sorted({f.id for f in s.findings if f.severity == "advice" and f.id != "policy"})
     if advice:
         rows.append(("advice", f"{', '.join(advice)}: see `quietgate doctor`"))
