@@ -23,7 +23,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def distance(a: str, b: str) -> int:
     """Slips between two words: a letter too many, too few, another one, or two neighbours exchanged (optimal string alignment)."""
     a, b = a[:64], b[:64]
-    before, row = [], list(range(len(b) + 1))
+    before: list[int] = []
+    row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         older, before, row = before, row, [i]
         for j, y in enumerate(b, 1):

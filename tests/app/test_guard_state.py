@@ -11,7 +11,7 @@ from quietgate.app.guard_state import GUARDS, STOPS, guard_state, is_expected, m
 from quietgate.host.lock import locked
 from quietgate.host.paths import Paths
 from quietgate.host.systemd import UnitState
-from quietgate.policy.load import load
+from quietgate.policy.load import File, load
 
 START = "== 2026-11-25 00:22:08 start"
 AT = "after its start at 2026-11-25 00:22:08"
@@ -67,7 +67,6 @@ def test_a_unit_tells_why(unit: UnitState, why: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_policy_that_switches_it_off_is_the_reason(tmp_path: Path) -> None:
-    from quietgate.policy.load import File
 
     found = guard_state(Paths(tmp_path), load([File("a", b"[guard]\nenabled = false\n")]).policy)
     assert (found.state, found.why) == ("disabled", module.DISABLED)
@@ -75,6 +74,7 @@ def test_a_policy_that_switches_it_off_is_the_reason(tmp_path: Path) -> None:
 
 def test_a_host_without_a_log(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
+    wanted: object
     for wanted in ("auto", ("/var/log/auth.log", "journal")):
         error = missing_log(wanted, paths)
         assert error is not None
