@@ -58,8 +58,9 @@ def test_a_guard_that_holds_its_lock_is_silent_and_not_off(tmp_path: Path) -> No
     (UnitState(loaded=True, active="inactive", result="success"), "it was stopped, or was not started since the boot"),
     (UnitState(loaded=True, active="failed", result="exit-code", said=("bad", "do this")), "it ended with an error: bad; do this"),
     (UnitState(loaded=True, active="failed", result="signal", said=(f"{GUARDS}journal",)), "it was killed"),
-    (UnitState(loaded=True, active="auto-restart", result="exit-code", said=("bad",)),
-     "it ended with an error, and systemd starts it again and again: bad"),
+    (UnitState(loaded=True, active="activating", result="exit-code", said=("bad",), again=True),
+     "it ended with an error, and systemd starts it again: bad"),
+    (UnitState(loaded=True, active="activating", result="success"), "systemd is starting it, or stopping it"),
 ])  # fmt: skip
 def test_a_unit_tells_why(unit: UnitState, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "unit_state", lambda _: unit)

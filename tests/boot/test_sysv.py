@@ -21,6 +21,7 @@ def m() -> Iterator[Machine]:
     with machine("bookworm", network="ifupdown", systemd=False) as made:
         made.ready = "pidof sshd"
         place_echo(made)
+        made.write("/var/log/auth.log", "")  # Debian 12's rsyslog has no init script
         made.boot()
         yield made
 
@@ -61,7 +62,7 @@ def test_install_boot_and_uninstall_without_systemd(m: Machine) -> None:
 
 
 def test_a_guard_that_is_off_is_told_with_its_reason(m: Machine) -> None:
-    m.sh("service rsyslog stop && mv /var/log/auth.log /root/")
+    m.sh("rm /var/log/auth.log")
     said = m.sh("cd /src && ./install.sh", expect=3)
     reason = "no source of sshd's lines is here"
     assert reason in said
@@ -80,7 +81,7 @@ def test_a_guard_that_is_off_is_told_with_its_reason(m: Machine) -> None:
     assert "systemctl" not in status + doctor
     assert reason in m.sh("cat /var/log/quietgate-guard.log")
 
-    m.sh("mv /root/auth.log /var/log/ && service rsyslog start")
+    m.sh("touch /var/log/auth.log")
     m.sh("service quietgate-guard start")
     assert json.loads(m.sh("quietgate status --json"))["guard_state"]["state"] == "answers", "start returns when it answers"
     assert "the guard" not in m.sh("quietgate doctor || true")

@@ -91,11 +91,11 @@ def _why(root: Path) -> str:
     if root == Path("/") and (unit := unit_state(UNIT)) is not None:
         if not unit.loaded:
             return "its unit is not installed"
-        if unit.active in ("active", "activating", "reloading"):
-            return "systemd is starting it"
+        if unit.again or unit.active == "failed":
+            again = ", and systemd starts it again" if unit.again else ""
+            return f"{_ENDED.get(unit.result, 'it ended')}{again}{_last(unit.said)}"
         if unit.active != "inactive":
-            again = ", and systemd starts it again and again" if unit.active == "auto-restart" else ""
-            return f"{_ENDED.get(unit.result, f'it failed ({unit.result})')}{again}{_last(unit.said)}"
+            return "systemd is starting it, or stopping it"
         return "it was stopped, or was not started since the boot"
     try:
         with (root / service_log(UNIT).relative_to("/")).open("rb") as stream:

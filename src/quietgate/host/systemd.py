@@ -58,29 +58,33 @@ def ssh_unit() -> str:
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """A unit as systemd tells of it (systemctl(1), show). `said`: the last lines that its processes wrote in this invocation."""
+    """A unit as systemd tells of it (systemctl(1), show). `said`: the last lines that its processes wrote. `again`: it
+    failed, and systemd starts it again.
+    """
 
     loaded: bool
     active: str
     result: str
     said: tuple[str, ...] = ()
+    again: bool = False
 
 
 def unit_state(unit: str) -> UnitState | None:
     """How a unit does; None where systemd does not run, or does not answer."""
     if not RUNNING.is_dir():
         return None
-    shown = _output("systemctl", "show", "-p", "LoadState,ActiveState,SubState,Result,InvocationID", unit)
+    shown = _output("systemctl", "show", "-p", "LoadState,ActiveState,SubState,Result,InvocationID,NRestarts", unit)
     fields = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     if not fields:
         return None
     said: tuple[str, ...] = ()
-    if invocation := fields.get("InvocationID"):
+    # Of this invocation; one that has only begun wrote nothing yet, and the one before it tells more.
+    for match in (f"_SYSTEMD_INVOCATION_ID={fields.get('InvocationID')}", f"_SYSTEMD_UNIT={unit}.service"):
         # Not -u: that adds what systemd itself writes about the unit.
-        lines = _output("journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(LAST), f"_SYSTEMD_INVOCATION_ID={invocation}")
-        said = tuple(line for line in lines.splitlines() if line.strip())
-    active = fields.get("SubState", "") if fields.get("SubState") == "auto-restart" else fields.get("ActiveState", "")
-    return UnitState(fields.get("LoadState") == "loaded", active, fields.get("Result", ""), said)
+        lines = _output("journalctl", "-b", "-q", "--no-pager", "-o", "cat", "-n", str(LAST), match)
+        said = said or tuple(line for line in lines.splitlines() if line.strip())
+    again = fields.get("SubState") == "auto-restart" or (fields.get("ActiveState") == "activating" and fields.get("NRestarts", "0") != "0")
+    return UnitState(fields.get("LoadState") == "loaded", fields.get("ActiveState", ""), fields.get("Result", ""), said, again)
 
 
 def _output(program: str, *words: str) -> str:
