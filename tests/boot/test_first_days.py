@@ -43,7 +43,7 @@ def status(m: Machine) -> dict[str, Any]:
 
 def well(m: Machine, path: str) -> None:
     """No drift, no alert, monitoring is content, and quick about it."""
-    wait_for(lambda: status(m)["watcher"] == "runs", f"after {path} the guard runs", 20)
+    wait_for(lambda: status(m)["guard_state"]["state"] == "answers", f"after {path} the guard runs", 20)
     found = status(m)
     assert found["verdict"] == "up", f"after {path}: {found['verdict']}: {found['why']} {found['also']}"
     assert found["alerts"] == {}, f"after {path}: {m.sh('quietgate alerts')}"

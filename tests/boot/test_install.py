@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -22,6 +23,7 @@ def test_a_fresh_debian_from_install_to_uninstall(release: str) -> None:
         before = m.files()
         nobody_installs_without_root(m)
         an_install_over_ssh_cuts_nothing(m)
+        each_service_has_its_documentation(m)
 
         assert m.sh("quietgate status").startswith("up: generation 1 is in force")
         assert m.lets_in(STRANGER) == LIMITED
@@ -61,7 +63,23 @@ def test_a_fresh_debian_from_install_to_uninstall(release: str) -> None:
         assert m.sh("systemctl --failed --no-legend") == "", "and no unit is missed"
 
 
+def each_service_has_its_documentation(m: Machine) -> None:
+    """So do messages: tests/test_documentation.py compares what they name with what is installed here."""
+    named = m.sh("systemctl show -P Documentation 'quietgate*.service' 'quietgate*.socket' 'quietgate*.timer' 'quietgate*.path'").split()
+    assert len(named) >= 7
+    for one in named:
+        assert m.exists(one.removeprefix("file:")), one
+    pages = "/usr/local/share/doc/quietgate"
+    for linked in re.findall(r"docs/[\w-]+\.md", m.sh(f"cat {pages}/README.md")):
+        m.sh(f"test -s {pages}/{linked}")
+
+
 def nobody_installs_without_root(m: Machine) -> None:
+    usage = m.sh("cd /src && ./install.sh --help")
+    for wanted in ("--image", "--uninstall", "Upgrade: git pull && sudo ./install.sh"):
+        assert wanted in usage
+    assert "unknown option --upgrade" in m.sh("cd /src && ./install.sh --upgrade", expect=2)
+    m.sh("cd /src && ./install.sh --image --uninstall", expect=2)
     done = m.run("cd /src && setpriv --reuid=65534 --clear-groups ./install.sh")
     assert done.returncode == 77
     assert "root" in done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quietgate.errors import InputError
+from quietgate.host import systemd
 from quietgate.host.secret import LONGEST, secret
 
 
@@ -42,6 +43,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
 
 
 def test_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "RUNNING", tmp_path)
     with pytest.raises(InputError, match="there is no credential 'hook'") as error:
         secret("credential:hook", tmp_path)
     assert "LoadCredential=hook:" in error.value.hint

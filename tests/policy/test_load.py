@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from quietgate.errors import Origin
 from quietgate.net import parse_prefix
 from quietgate.policy.load import File, load
@@ -23,6 +25,20 @@ def policy(**contents: str) -> Policy:
 
 def texts(addresses: Addresses) -> list[str]:
     return [f"{entry} {entry.origin}" for entry in addresses.entries]
+
+
+@pytest.mark.parametrize(("text", "remedy"), [
+    ("[ssh]\nlimt = 1", "did you mean ssh.limit?"),
+    ("[ssh]\nlg = 3", "known here: "),  # [ssh.log] is a section, and no key
+    ("[ssh.limt]\nx = 1", "known here: "),  # ssh.limit is a key, and no section
+    ("[ssh.logg]\nx = 1", "did you mean [ssh.log]?"),
+    ("limt = 1", "did you mean limit? It belongs in [ssh]"),
+    ("[guard]\nsorces = 1", "did you mean guard.sources?"),
+    ("[ssh]\nlimits_of_all = 1", "known here: "),
+])  # fmt: skip
+def test_a_suggestion_can_be_written_where_the_mistake_was(text: str, remedy: str) -> None:
+    (problem,) = files(a=text).problems
+    assert problem.remedy.startswith(remedy)
 
 
 def test_nothing_is_a_policy_and_means_the_defaults() -> None:

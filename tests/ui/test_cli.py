@@ -6,13 +6,15 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from quietgate import __version__
 from quietgate.errors import Exit
-from quietgate.ui.cli import COMMANDS
+from quietgate.ui.cli import COMMANDS, cli
 
 TOP = Path(__file__).parents[2]
 POLICY = str(TOP / "examples/minimal.toml")
@@ -42,6 +44,26 @@ def test_a_command_that_is_none_is_answered_with_the_nearest() -> None:
     done = run("statsu")
     assert done.returncode == Exit.USAGE
     assert "did you mean status?" in done.stderr
+
+
+@pytest.mark.parametrize(("word", "wanted"), [
+    ("block", "quietgate ban ADDRESS"), ("deny", "quietgate ban ADDRESS"), ("unblock", "quietgate unban ADDRESS"), ("allow", "trusted"),
+    ("enable", "quietgate up"), ("disable", "quietgate down"), ("list", "quietgate bans"), ("reload", "quietgate up"),
+    ("restart", "quietgate-guard restart"), ("start", "quietgate-guard"), ("stop", "quietgate down"), ("log", "quietgate events"),
+    ("logs", "quietgate events"),
+])  # fmt: skip
+def test_the_words_of_other_tools_are_answered_with_ours(word: str, wanted: str) -> None:
+    runner = CliRunner().invoke(cli, [word])
+    assert runner.exit_code == Exit.USAGE
+    assert f"there is no command '{word}'; instead: " in runner.output
+    assert wanted in runner.output
+    for named in re.findall(r"quietgate ([a-z]+)\b", runner.output.partition("instead: ")[2]):
+        assert named in COMMANDS
+
+
+@pytest.mark.parametrize("word", ["xyzzy", "install", "blocks", "b"])
+def test_nothing_is_suggested_where_nothing_is_near(word: str) -> None:
+    assert f"there is no command '{word}'\n" in CliRunner().invoke(cli, [word]).output
 
 
 def test_without_a_command_it_says_which_there_are() -> None:
@@ -85,6 +107,21 @@ def test_each_example_is_right(name: str) -> None:
 
 def test_show_prints_where_a_setting_comes_from() -> None:
     assert f"ssh.trusted = []  # {POLICY}:6" in run("show", "--origin", POLICY).stdout
+
+
+def test_show_prints_every_setting_as_toml(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    many = ", ".join(f'"10.{n // 256}.{n % 256}.0/24"' for n in range(1000))
+    policy.write_text(f'[ssh]\ntrusted = ["@office", {many}]\n[groups]\noffice = ["192.0.2.0/24"]\n[guard]\nenabled = false\n')
+    shown = run("show", "--origin", str(policy)).stdout
+    found = tomllib.loads(shown)
+    assert found["guard"]["enabled"] is False
+    assert found["bans"]["steps"] == ["10m", "1h", "1d", "7d", "30d"]
+    assert found["ssh"]["trusted"][0] == "192.0.2.0/24"
+    assert len(found["ssh"]["trusted"]) == 1001
+    assert f"# {policy}:2 (@office)\n" in shown
+    settings = {s["path"]: s["value"] for s in json.loads(run("show", "--origin", "--json", str(policy)).stdout)["settings"]}
+    assert settings["guard.enabled"] is False
 
 
 def test_the_page_of_exit_codes_is_the_table() -> None:

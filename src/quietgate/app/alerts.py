@@ -23,6 +23,7 @@ from quietgate.host.book import Book
 from quietgate.host.lock import locked
 from quietgate.host.secret import secret
 from quietgate.host.store import Store
+from quietgate.pages import page
 from quietgate.policy.model import Route
 from quietgate.values import Noted, Parcel
 
@@ -79,7 +80,7 @@ def test(parts: Parts) -> Iterator[Tried]:
     policy = usable(parts)[0].policy
     if not policy.routes:
         raise InputError("the policy has no route, so nobody is told of anything",
-                         'write one: [[alerts.route]] with to = "mail" and url = "ops@example.net" (docs/alerts.md)')  # fmt: skip
+                         f'write one: [[alerts.route]] with to = "mail" and url = "ops@example.net" ({page("alerts")})')  # fmt: skip
     now = time.time()
     said = Raise(Topic.BREAK_IN, "test", now, "this is a test of the way, and nothing happened", ("somebody typed `quietgate alerts test`",),
                  "nothing", "quietgate alerts")  # fmt: skip

@@ -217,7 +217,7 @@ def _reply(line: bytes) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise NeedsDaemon("the guard did not answer", "see its log: journalctl -u quietgate-guard")
+        raise NeedsDaemon("the guard did not answer", f"see its log: {start_words('quietgate-guard', 'log')}")
     return found
 
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from quietgate.app.alerting import Alerting
 from quietgate.app.control import Control
+from quietgate.app.guard_state import GUARDS, STOPS
 from quietgate.app.history import history
 from quietgate.app.jumps import follow
 from quietgate.app.mend import mend
@@ -99,7 +100,7 @@ class Daemon:
         for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog()):
             self.shared.spawn(beside)
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
-        self.shared.log(f"quietgate guards: {', '.join(s.name for s in self.sources)}")
+        self.shared.log(f"{GUARDS}{', '.join(s.name for s in self.sources)}")
         stopped = loop.create_task(self._stop.wait())
         wanted: set[asyncio.Task[Any]] = {stopped, *((loop.create_task(_all(follows)),) if until_end else ())}
         await asyncio.wait(wanted, return_when=asyncio.FIRST_COMPLETED)
@@ -111,6 +112,7 @@ class Daemon:
         self.pending.flush(wait=5.0)
         self.alerting.flush()
         await self.control.stop()
+        self.shared.log(STOPS if stopped.done() else "quietgate stops: every source has ended")
 
     def _restore(self) -> None:
         """Bans into the kernel again where it has lost them, who is known, and the windows of before: what must be there before

@@ -13,7 +13,7 @@ from quietgate.app.doctor import Finding, examine
 from quietgate.app.names_kept import exists
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import usable
-from quietgate.app.status import Guard, watch
+from quietgate.app.status import Guard, guard
 from quietgate.errors import QuietgateError
 from quietgate.host.book import Book
 from quietgate.host.store import Store
@@ -97,7 +97,7 @@ def digest(parts: Parts, since: float, until: float) -> Digest:
     with contextlib.suppress(QuietgateError):
         look = [f for f in examine(parts, prepared) if f.severity == "problem"]
     if not parts.paths.store.exists():
-        return Digest(host, since, until, changes=tuple(changes), look=tuple(look), guard=watch(parts, None)[1])
+        return Digest(host, since, until, changes=tuple(changes), look=tuple(look), guard=guard(parts))
     now = time.time()
     with Store(parts.paths.store, read_only=True) as store:
         sums, book = Sums(store, {4: counting.source4, 6: counting.source6}), Book(store)
@@ -118,7 +118,7 @@ def digest(parts: Parts, since: float, until: float) -> Digest:
             host, since, until, attempts, sources, sums.bans(since, until), store.count(now),
             tuple(sums.by_time(since, until, PARTS["day" if until - since <= 2 * 86400 else "week"])), tuple(busiest), tuple(known[:SHOWN]),
             sums.named(since, until) - sum(c for _, c in known), _logins(store, since, until), tuple(changes),
-            tuple(t for t in things if t.first < until), tuple(look), watch(parts, None)[1],
+            tuple(t for t in things if t.first < until), tuple(look), guard(parts),
             len(known[SHOWN:]), sum(c for _, c in known[SHOWN:]),
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from quietgate.app import known
 from quietgate.app.after_floor import leaving
+from quietgate.app.guard_state import UNIT, guard_state, is_expected, missing_log
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration
@@ -24,7 +25,9 @@ from quietgate.host import others, sockets
 from quietgate.host.reading import read_text
 from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
+from quietgate.host.systemd import ssh_unit, start_words
 from quietgate.net import AddressError, Prefix, parse_address
+from quietgate.pages import page
 from quietgate.policy.model import Policy, Resolved, Rule, prefixes_of
 
 SYSCTL = Path("/proc/sys/net")
@@ -52,6 +55,7 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     policy, ports = prepared.policy, prepared.ports
     found = [Finding("policy", "advice", f"{w.origin}: {w.what}", w.remedy) for w in prepared.warnings]
     found += _tables(policy, ports)
+    found += _guard(parts, policy)
     found += _lost(parts)
     found += _blockers(parts, policy)
     found += _published(prepared)
@@ -95,12 +99,33 @@ def _open(owner: str, ports: list[int]) -> str:
     }.get(owner, f"accept TCP port {port} there too, or take that table out of use")
 
 
+def _guard(parts: Parts, policy: Policy) -> Iterator[Finding]:
+    """A guard that is off or silent, where one is to run; and a host without a log that it could read."""
+    if not is_expected(parts.paths):
+        return
+    if policy.values["guard.enabled"] and (error := missing_log(policy.values["guard.sources"], parts.paths)) is not None:
+        yield Finding("no-log", "problem", f"{error.message}: the guard has nothing to read, so nobody new is banned",
+                      f"{error.hint}; then: {start_words(UNIT, 'restart')}")  # fmt: skip
+    if parts.generations.newest() is None:
+        return  # nothing was put in force yet, and the guard comes after that
+    found = guard_state(parts.paths, policy)
+    because = f": {found.why}" if found.why else ""
+    if found.state == "disabled":
+        yield Finding("guard-off", "advice", f"{found.why}: nobody new is banned", "write enabled = true in [guard], then: quietgate up")
+    elif found.state == "off":
+        yield Finding("guard-off", "problem", f"the guard does not run, so nobody new is banned{because}",
+                      f"{start_words(UNIT)}; its output: {start_words(UNIT, 'log')}")  # fmt: skip
+    elif found.state == "silent":
+        yield Finding("guard-silent", "problem", f"the guard runs, but does not answer{because}",
+                      f"{start_words(UNIT, 'restart')}; its output: {start_words(UNIT, 'log')}")  # fmt: skip
+
+
 def _lost(parts: Parts) -> Iterator[Finding]:
     if others.flushes(parts.paths.root):
         yield Finding("flush", "advice", "nftables.service takes every table out, ours too, whenever it is started, stopped or reloaded: "
                       "/etc/nftables.conf begins with `flush ruleset`. The guard puts ours back, without one the next refresh does",
                       "write `table inet filter` and `delete table inet filter` there instead, for the tables that it makes; "
-                      "or, after each of these: systemctl restart quietgate")  # fmt: skip
+                      f"or, after each of these: {start_words('quietgate', 'restart')}")  # fmt: skip
     held = parts.paths.held_down.exists()
     if not held and parts.generations.newest() is not None and parts.nft.structure() is None:
         yield Finding("lost", "problem", "our table is not in the kernel, though nobody took it down with `quietgate down`: another tool flushed "
@@ -111,11 +136,11 @@ def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
     for name in others.at_work(parts.paths.root):
         if name in ("firewalld", "ufw"):
             yield Finding("other-firewall", "advice", f"{name} filters here too: a packet must pass both, and its reload touches nothing of ours",
-                          f"keep the open ports of both alike, or let one do it: systemctl disable --now {name}")  # fmt: skip
+                          f"keep the open ports of both alike, or let one do it: {start_words(name, 'disable')}")  # fmt: skip
         else:
             observed = "" if policy.ssh.observe else '; to compare first, write mode = "observe" in [ssh]'
             yield Finding("other-blocker", "advice", f"{name} bans here too: who it bans is shut out whatever we decide, and its log of bans is its own",
-                          f"two blockers do no harm, but one is easier to understand: systemctl disable --now {name.lower()}{observed}")  # fmt: skip
+                          f"two blockers do no harm, but one is easier to understand: {start_words(name.lower(), 'disable')}{observed}")  # fmt: skip
 
 
 def _published(prepared: Prepared) -> Iterator[Finding]:
@@ -153,14 +178,15 @@ def _passes(rule: Rule, sent: others.Published, resolved: Resolved) -> bool:
 
 
 def _sshd(ports: SshPorts) -> Iterator[Finding]:
+    again = start_words(ssh_unit(), "reload")
     for config in ports.configs:
         level = config.values.get("loglevel", "INFO").upper()
         if level in ("QUIET", "FATAL", "ERROR"):
             yield Finding("loglevel", "problem", f"sshd's LogLevel is {level}: it says nothing of failed logins, so the guard is blind",
-                          "write LogLevel VERBOSE in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+                          f"write LogLevel VERBOSE in /etc/ssh/sshd_config, then: {again}")  # fmt: skip
         elif level == "INFO":
             yield Finding("loglevel", "advice", "sshd's LogLevel is INFO: guesses with keys at users that exist stay unsaid",
-                          "write LogLevel VERBOSE in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+                          f"write LogLevel VERBOSE in /etc/ssh/sshd_config, then: {again}")  # fmt: skip
         own = {str(a) for a in sockets.own_addresses()}
         for value in (v for k, v in config.values.items() if k == "listenaddress"):
             address = value.rsplit(":", 1)[0].strip("[]") if value.startswith("[") or value.count(":") == 1 else value
@@ -169,19 +195,19 @@ def _sshd(ports: SshPorts) -> Iterator[Finding]:
                               "it would not start, or not be reached there", "correct ListenAddress in /etc/ssh/sshd_config")  # fmt: skip
     if ports.bound:
         yield Finding("bound", "advice", "an sshd listens on a single address (ListenAddress): a few of the limiter's rules have to be coarser then",
-                      "nothing has to be done; docs/limiter.md tells what it costs. Better: listen on all, and limit with `from` in [ssh]")  # fmt: skip
+                      f"nothing has to be done; {page('limiter')} tells what it costs. Better: listen on all, and limit with `from` in [ssh]")  # fmt: skip
     for daemon in ports.daemons:
         if to_stderr(daemon.arguments):
             yield Finding("stderr", "problem", f"sshd (process {daemon.pid}) logs to its standard error (-e): in the journal that could be forged by a "
                           "line break in a user name, so the guard does not read it",
-                          "take -e out of its command line (systemctl edit --full ssh), then: systemctl restart ssh")  # fmt: skip
+                          f"take -e out of its command line ({start_words(ssh_unit(), 'edit')}), then: {start_words(ssh_unit(), 'restart')}")  # fmt: skip
         if daemon.startups and daemon.startups[0] >= 0.9 * daemon.startups[1]:
             now, begin, full = daemon.startups
             yield Finding("startups", "problem", f"sshd (process {daemon.pid}) has {now} connections that have not logged in; from {begin} on it drops "
                           f"at random, at {full} all", "keep a reserve in [ssh]; shorten LoginGraceTime; ban the worst: quietgate status shows them")  # fmt: skip
         if daemon.startups and daemon.startups[1] < 4:
             yield Finding("startups", "advice", f"sshd's MaxStartups begins at {daemon.startups[1]}: there is hardly a place to keep free",
-                          "write MaxStartups 10:30:100 in /etc/ssh/sshd_config, then: systemctl reload ssh")  # fmt: skip
+                          f"write MaxStartups 10:30:100 in /etc/ssh/sshd_config, then: {again}")  # fmt: skip
 
 
 def to_stderr(arguments: tuple[str, ...]) -> bool:

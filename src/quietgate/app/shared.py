@@ -23,6 +23,7 @@ from quietgate.app.prepare import Prepared
 from quietgate.clock import Instant
 from quietgate.errors import Damaged, KernelError, StateError
 from quietgate.guard.engine import Engine
+from quietgate.host import output
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.store import Store
@@ -101,6 +102,7 @@ class Shared:
     @staticmethod
     def log(said: str) -> None:
         """A line for the service's log."""
+        output.bound()
         print(said, file=sys.stderr, flush=True)
 
     # -- doing beside

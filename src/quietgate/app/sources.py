@@ -243,7 +243,7 @@ def find(wanted: object, paths: Paths, units: tuple[str, ...] = ()) -> list[Sour
         if files:
             return [FileSource(f"/{f.relative_to(root)}", Trust.FILE, path=f) for f in files]
         raise InputError("no source of sshd's lines is here: neither a journal nor /var/log/auth.log nor /var/log/secure",
-                         "install rsyslog, or name the source: sources in [guard]")  # fmt: skip
+                         "install rsyslog and see that it runs, or name the source: sources in [guard]")  # fmt: skip
     found: list[Source] = []
     for name in wanted if isinstance(wanted, tuple) else ():
         if name == "journal":

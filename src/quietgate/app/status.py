@@ -8,24 +8,22 @@ from dataclasses import dataclass, field
 
 from quietgate.app import admins, known
 from quietgate.app.apply import contents
-from quietgate.app.control import Hangs, ask
+from quietgate.app.control import ask
 from quietgate.app.doctor import Finding, examine, limited_now
 from quietgate.app.generations import Record
+from quietgate.app.guard_state import ANSWERS, GuardState, guard_state
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
-from quietgate.app.verdict import WHY, Facts, Watcher, judge
+from quietgate.app.verdict import WHY, Facts, judge
 from quietgate.errors import QuietgateError, StateError
 from quietgate.host import conntrack
 from quietgate.host.book import Book
 from quietgate.host.files import policy_files
-from quietgate.host.lock import holder
 from quietgate.host.store import Store
 from quietgate.host.systemd import start_words
 from quietgate.policy.load import load
 from quietgate.policy.model import Policy
-
-ANSWERS = 2.0  # seconds in which a guard answers that is well
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,6 @@ class Status:
     warnings: tuple[str, ...]
     next: str
     also: tuple[str, ...] = ()
-    watcher: str = Watcher.RUNS.value
     mode: str = "enforce"
     trial: float | None = None
     known: int = 0
@@ -75,6 +72,7 @@ class Status:
     startups: tuple[tuple[int, int, int], ...] = ()
     findings: tuple[Finding, ...] = ()
     guard: Guard | None = None
+    guard_state: GuardState = ANSWERS  # off, silent, disabled; and why, where that is known
     store_error: str = ""
     alerts: Mapping[str, int] = field(default_factory=dict)  # that want a person, by topic
     undelivered: tuple[str, ...] = ()  # what is wrong with the ways that messages wait for
@@ -104,7 +102,8 @@ def status(parts: Parts) -> Status:
         kept = _kept(parts, told.policy if told else None)
     except StateError as trouble:  # the firewall is looked at all the same
         store_error = f"{trouble.message}; {trouble.hint}"
-    watcher, guarding = watch(parts, told.policy if told else None)
+    guarding = guard(parts)
+    state = ANSWERS if guarding else guard_state(parts.paths, told.policy if told else None)
     found = judge(Facts(
         deciding=number,
         confirmed=inside.confirmed,
@@ -114,7 +113,7 @@ def status(parts: Parts) -> Status:
         drifted=number is not None and left is None and lapsed is None and (record is None or drifted(parts.nft, record) is True),
         held=parts.paths.held_down.exists(),
         differs=differs,
-        watcher=watcher,
+        guard=state.state,
         blind=_blind(guarding) or kept.blind,
         start=start_words("quietgate-guard"),
         restart=start_words("quietgate-guard", "restart"),
@@ -156,7 +155,7 @@ def status(parts: Parts) -> Status:
         startups=tuple(d.startups for d in told.ports.daemons if d.startups) if told else (),
         findings=tuple(findings),
         guard=guarding,
-        watcher=watcher.value,
+        guard_state=state,
         store_error=store_error,
         alerts=kept.alerts,
         undelivered=kept.undelivered,
@@ -180,20 +179,14 @@ def _is_in_force(prepared: Prepared, record: Record) -> bool:
     return not record.contents or contents(prepared) == record.contents or load(record.written()).policy.meaning == prepared.policy.meaning
 
 
-def watch(parts: Parts, policy: Policy | None) -> tuple[Watcher, Guard | None]:
-    """Ask the guard how it does."""
+def guard(parts: Parts) -> Guard | None:
+    """Ask the guard how it does; None if it does not run, or does not answer."""
     try:
-        said = ask(parts.paths.control, {"ask": "status"}, ANSWERS)
+        said = ask(parts.paths.control, {"ask": "status"}, 2.0)
         rows = tuple((str(s["name"]), str(s["trust"]), float(s["last"]), str(s["trouble"])) for s in said["sources"])
-        return Watcher.RUNS, Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows)
-    except Hangs:
-        return Watcher.HANGS, None
+        return Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows)
     except (QuietgateError, KeyError, TypeError, ValueError):
-        pass
-    if holder(parts.paths.guard_lock) is not None:
-        return Watcher.HANGS, None  # it has begun, and does not listen
-    off = policy is not None and not policy.values["guard.enabled"]
-    return (Watcher.OFF if off else Watcher.STOPPED), None
+        return None
 
 
 def _blind(guard: Guard | None) -> str:

@@ -16,18 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 WHY = "quietgate why ADDRESS"  # the command to type where nothing has to be done
-
-
-class Watcher(StrEnum):
-    """How the guard does: it runs, is there and does not answer, does not run, or is switched off by the policy."""
-
-    RUNS = "runs"
-    HANGS = "hangs"
-    STOPPED = "stopped"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +25,7 @@ class Facts:
     """What the verdict is made of. Numbers are of generations, None where there is none; `left` the seconds of a trial.
 
     `lapsed`: a candidate whose trial is over and which is not cleared away; `boots`: what a boot would load; `drifted`: somebody changed
-    the table; `held`: taken down by hand; `differs`: the policy on disk is another. `blind`: why the guard reads nothing, "" if it does.
+    the table; `held`: taken down by hand; `differs`: the policy on disk is another. `guard`: a state of `guard_state`. `blind`: why it reads nothing, "" if it does.
     `restart`: the words that start or restart the guard here.
     """
 
@@ -47,7 +37,7 @@ class Facts:
     drifted: bool = False
     held: bool = False
     differs: bool = False
-    watcher: Watcher = Watcher.RUNS
+    guard: str = "answers"
     blind: str = ""
     start: str = ""
     restart: str = ""
@@ -81,9 +71,9 @@ def _wrong(f: Facts) -> Iterator[tuple[str, str, str]]:
         yield ("trial", f"generation {f.deciding} is on trial, {f.left:.0f} s to go; then {then}",
                "log in anew from another terminal, or: quietgate confirm")  # fmt: skip
     where = f"generation {f.deciding} is in force"
-    if f.watcher is Watcher.HANGS:
+    if f.guard == "silent":
         yield "hung", f"{where}, but the guard is there and does not answer: nobody new is banned", f.restart
-    elif f.watcher is Watcher.STOPPED:
+    elif f.guard == "off":
         yield "unguarded", f"{where}, but the guard does not run: nobody new is banned", f.start
     elif f.blind:
         yield "blind", f"{where}, but the guard cannot see who attacks: {f.blind}", "quietgate doctor"

@@ -12,24 +12,6 @@ from pathlib import Path
 from quietgate.errors import Busy, NotPermitted, StateError
 
 
-def holder(path: Path) -> int | None:
-    """Return the process that holds a lock, 0 where its number is not known; None if nobody does, or it may not be asked."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        number = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        return int(number) if number.isdecimal() else 0
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return None
-
-
 @contextlib.contextmanager
 def locked(path: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock. Raises Busy when somebody else holds it for longer than `wait` seconds. Ends with the process."""

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from quietgate.errors import InputError
+from quietgate.host.systemd import credential_words
 
 LONGEST = 4096
 
@@ -20,8 +21,7 @@ def secret(where: str, root: Path) -> str:
     if kind == "credential":
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if not directory or "/" in name or name.startswith("."):
-            raise InputError(f"there is no credential {name!r} here", f"write LoadCredential={name}:/PATH under [Service] in a drop-in: "
-                             "systemctl edit quietgate-guard")  # fmt: skip
+            raise InputError(f"there is no credential {name!r} here", credential_words(name))
         path = Path(directory) / name
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as stream:

@@ -7,17 +7,94 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
 METRICS = "quietgate-metrics.service"
 USUAL = 300  # seconds; what the unit itself says
+LAST = 3  # lines of a service's output that tell why it ended
+_SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
+_DEBIAN_SSH = ("/lib/systemd/system/ssh.service", "/etc/systemd/system/ssh.service", "/etc/init.d/ssh")
 
 
 def start_words(unit: str, do: str = "start") -> str:
-    """What an administrator types here to start (or restart) one of our services."""
-    return f"systemctl {do} {unit}" if RUNNING.is_dir() else f"/etc/init.d/{unit} {do}"
+    """What an administrator types on this host to `do` something with a service: every remedy that names a service asks here.
+
+    `do`: start, stop, restart, reload, status; `disable`: stop it and keep it from starting with the host; `edit`: change its
+    command line; `log`: read what it reported last. Without systemd a log is a file: see `service_log`.
+    """
+    if RUNNING.is_dir():
+        return {
+            "disable": f"systemctl disable --now {unit}",
+            "edit": f"systemctl edit --full {unit}",
+            "log": f"journalctl -u {unit} -n 20",
+        }.get(do, f"systemctl {do} {unit}")
+    program = "service " if shutil.which("service", path=_SBIN) else "/etc/init.d/"
+    return {
+        "disable": f"{program}{unit} stop && update-rc.d {unit} disable",
+        "edit": f"editor /etc/default/{unit}",
+        "log": f"tail -n 20 {service_log(unit)}",
+    }.get(do, f"{program}{unit} {do}")
+
+
+def service_log(unit: str) -> Path:
+    """Where the output of a service of ours goes without systemd: its init script writes it there."""
+    return Path("/var/log") / f"{unit}.log"
+
+
+def credential_words(name: str) -> str:
+    """What makes a credential reach the guard here: systemd alone has them (systemd.exec(5), LoadCredential=)."""
+    if RUNNING.is_dir():
+        return f"write LoadCredential={name}:/PATH under [Service] in a drop-in: systemctl edit quietgate-guard"
+    return 'credentials need systemd; name a file of root\'s instead: secret = "file:/PATH"'
+
+
+def ssh_unit() -> str:
+    """The name of sshd's service on this host: `ssh` (Debian and its kin) or `sshd`."""
+    return "ssh" if any(Path(place).exists() for place in _DEBIAN_SSH) else "sshd"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """A unit as systemd tells of it (systemctl(1), show). `said`: the last lines that its processes wrote. `again`: it
+    failed, and systemd starts it again.
+    """
+
+    loaded: bool
+    active: str
+    result: str
+    said: tuple[str, ...] = ()
+    again: bool = False
+
+
+def unit_state(unit: str) -> UnitState | None:
+    """How a unit does; None where systemd does not run, or does not answer."""
+    if not RUNNING.is_dir():
+        return None
+    shown = _output("systemctl", "show", "-p", "LoadState,ActiveState,SubState,Result,InvocationID,NRestarts", unit)
+    fields = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if not fields:
+        return None
+    said: tuple[str, ...] = ()
+    # Of this invocation; one that has only begun wrote nothing yet, and the one before it tells more.
+    for match in (f"_SYSTEMD_INVOCATION_ID={fields.get('InvocationID')}", f"_SYSTEMD_UNIT={unit}.service"):
+        # Not -u: that adds what systemd itself writes about the unit.
+        lines = _output("journalctl", "-b", "-q", "--no-pager", "-o", "cat", "-n", str(LAST), match)
+        said = said or tuple(line for line in lines.splitlines() if line.strip())
+    again = fields.get("SubState") == "auto-restart" or (fields.get("ActiveState") == "activating" and fields.get("NRestarts", "0") != "0")
+    return UnitState(fields.get("LoadState") == "loaded", fields.get("ActiveState", ""), fields.get("Result", ""), said, again)
+
+
+def _output(program: str, *words: str) -> str:
+    path = shutil.which(program, path="/usr/bin:/bin")
+    if path is None:
+        return ""
+    try:
+        return subprocess.run([path, *words], capture_output=True, text=True, errors="replace", timeout=10, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def notify(*words: str) -> None:

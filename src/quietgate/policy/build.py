@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, cast
 
 from quietgate.errors import Origin
+from quietgate.nearest import nearest
 from quietgate.net import Counting, Prefix
 from quietgate.policy import schema
 from quietgate.policy.check import rule_problems, shadowed
@@ -145,8 +145,8 @@ class _Groups:
         if name in self._flat:
             return self._flat[name]
         if name not in given.groups:
-            near = get_close_matches(name, given.groups, 1, 0.6)
-            remedy = f"did you mean @{near[0]}?" if near else f'define it: under [groups], {name or "office"} = ["192.0.2.0/24"]'
+            near = nearest(name, given.groups)
+            remedy = f"did you mean @{near}?" if near else f'define it: under [groups], {name or "office"} = ["192.0.2.0/24"]'
             return self._mistake(used_at, f"there is no group {quoted('@' + name)}", remedy)
         if len(above) >= MAX_NESTING:
             return self._mistake(used_at, f"more than {MAX_NESTING} groups inside each other", "name the addresses in one of them directly")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from quietgate.errors import Origin
+from quietgate.nearest import nearest
+from quietgate.pages import page
 from quietgate.policy import schema, syntax
 from quietgate.policy.build import MAX_RULES, build
 from quietgate.policy.given import Given, Placed, RawRule
@@ -129,7 +130,14 @@ def _did_you_mean(path: tuple[str, ...], form: str) -> str:
     parent, key = path[:-1], path[-1]
     prefix = "".join(f"{p}." for p in parent)
     siblings = sorted({s.path[len(prefix) :].split(".")[0] for s in schema.SETTINGS if s.path.startswith(prefix)})
-    near = get_close_matches(key, [*siblings, *([] if parent else ["groups"])], 1, 0.6)
+    # A key stands for a key, and a section for a section: what is suggested can be written there.
+    settings = {s.path[len(prefix) :] for s in schema.SETTINGS if s.path.startswith(prefix)}
+    tables = (
+        {"groups", *(n.partition(".")[0] for n in settings if "." in n)}
+        if not parent
+        else {n.partition(".")[0] for n in settings if "." in n}
+    )
+    near = nearest(key, tables if form == "[{}]" else (n for n in settings if "." not in n))
     if key.rstrip("s") == "rule" and parent in ((), ("firewall",)):
         return "did you mean [[firewall.rule]]?"
     if key.rstrip("s") == "route" and parent in ((), ("alerts",)):
@@ -138,11 +146,11 @@ def _did_you_mean(path: tuple[str, ...], form: str) -> str:
     if homes:
         return f"it belongs in {homes}"
     if near:
-        return f"did you mean {form.format('.'.join((*parent, near[0])))}?"
-    names = {s.path.rpartition(".")[2]: s.path for s in reversed(schema.SETTINGS)}
-    if abroad := get_close_matches(key, names, 1, 0.8):
-        return f"did you mean {names[abroad[0]]}?"
-    return f"known here: {', '.join(siblings)}" if siblings else "docs/policy.md lists every setting"
+        return f"did you mean {form.format('.'.join((*parent, near)))}?"
+    names = {s.path.rpartition(".")[2] for s in schema.SETTINGS if "." in s.path}
+    if form != "[{}]" and (abroad := nearest(key, names)):
+        return f"did you mean {abroad}? It belongs in {_homes(abroad)}"
+    return f"known here: {', '.join(siblings)}" if siblings else f"{page('policy')} lists every setting"
 
 
 def _homes(key: str) -> str:
@@ -228,8 +236,8 @@ def _take_table_key(doc: _Document, where: Path, key: str, value: object, raw: R
         home = ".".join(p for p in where[:-2] if isinstance(p, str))
         if f"{home}.{key}" in schema.BY_PATH:
             remedy = f"it belongs in [{home}]: move it above the first [[{dotted}]]"
-        elif near := get_close_matches(key, known, 1, 0.6):
-            remedy = f"did you mean {near[0]}?"
+        elif near := nearest(key, known):
+            remedy = f"did you mean {near}?"
         elif homes := _homes(key):
             remedy = f"it belongs in {homes}"
         else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from quietgate.clock import format_duration
 from quietgate.net import Prefix
+from quietgate.pages import page
 
 MOST_SHOWN = 12  # logins and services named in a comment
 _NAME = re.compile(r"[^a-z0-9]+")
@@ -75,7 +76,7 @@ class Survey:
 def propose(survey: Survey, *, closed: bool) -> str:
     """The policy's text."""
     lines = ["# quietgate's policy for this host, proposed by `quietgate init`" + (" --closed" if closed else "") + ".",
-             "# Every setting and its default: docs/policy.md. Put it in force with: quietgate up", "version = 1", ""]  # fmt: skip
+             f"# Every setting and its default: {page('policy')}. Put it in force with: quietgate up", "version = 1", ""]  # fmt: skip
     lines += _ssh(survey)
     lines += _firewall(survey, closed=closed)
     if closed:

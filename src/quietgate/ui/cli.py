@@ -67,11 +67,34 @@ class _Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, 1, 0.5)
-            ctx.fail(f"there is no command {safe(args[0])!r}" + (f"; did you mean {near[0]}?" if near else ""))
+            ctx.fail(f"there is no command {safe(args[0])!r}{_instead(args[0])}")
         return super().resolve_command(ctx, args)
+
+
+def _instead(word: str) -> str:
+    """What whoever typed `word` most likely wants, after a semicolon; "" where nothing is near."""
+    from quietgate.host.systemd import start_words
+    from quietgate.nearest import nearest
+
+    guard = "quietgate-guard"
+    does = {
+        **dict.fromkeys(("block", "deny", "banip", "reject"), "quietgate ban ADDRESS"),
+        **dict.fromkeys(("unblock", "unbanip", "delete"), "quietgate unban ADDRESS"),
+        "allow": "quietgate unban ADDRESS ends a ban; who is never to be limited or banned stands in `trusted` of [ssh] or `allow` of [firewall]",
+        **dict.fromkeys(("list", "banned"), "quietgate bans lists the bans, quietgate show the rules"),
+        **dict.fromkeys(("enable", "reload"), "quietgate up puts the policy in force"),
+        **dict.fromkeys(("start", "restart"), f"quietgate up puts the policy in force; the guard: {start_words(guard, word)}"),
+        **dict.fromkeys(
+            ("stop", "disable"), f"quietgate down takes the firewall out of force; the guard alone: {start_words(guard, 'stop')}"
+        ),
+        **dict.fromkeys(("log", "logs"), f"quietgate events -f follows what the guard does; its own output: {start_words(guard, 'log')}"),
+        "help": "quietgate --help",
+        "version": "quietgate --version",
+    }
+    if word in does:
+        return f"; instead: {does[word]}"
+    near = nearest(word, COMMANDS)
+    return f"; did you mean {near}?" if near else ""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

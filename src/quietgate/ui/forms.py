@@ -43,13 +43,14 @@ def error(e: QuietgateError) -> str:
 def status(s: Status) -> dict[str, Any]:
     """The state of this host."""
     return {
-        "verdict": s.verdict, "why": s.why, "also": list(s.also), "watcher": s.watcher, "generation": s.generation, "ssh_ports": list(s.ssh_ports),
+        "verdict": s.verdict, "why": s.why, "also": list(s.also), "generation": s.generation, "ssh_ports": list(s.ssh_ports),
         "ports_why": s.ports_why, "who": s.who, "limit": s.limit, "bans": s.bans, "bans_day": s.bans_day,
         "counters": s.counters, "conntrack": s.conntrack, "policy_error": s.policy_error,
         "policy_differs": s.policy_differs, "warnings": list(s.warnings), "next": s.next,
         "mode": s.mode, "trial": s.trial, "known": s.known, "floor": s.floor, "reserve": s.reserve,
         "limited": list(s.limited), "startups": [list(x) for x in s.startups],
         "findings": [finding(f) for f in s.findings], "alerts": dict(s.alerts), "undelivered": list(s.undelivered),
+        "guard_state": {"state": s.guard_state.state, "why": s.guard_state.why},
         "guard": None if s.guard is None else {
             "pid": s.guard.pid, "since": s.guard.since, "mode": s.guard.mode, "bans": s.guard.bans, "trouble": s.guard.trouble,
             "sources": [{"name": n, "trust": t, "last": at, "trouble": why} for n, t, at, why in s.guard.sources],

@@ -8,34 +8,66 @@ import sys
 
 import click
 
+from quietgate.app.control import NeedsDaemon
 from quietgate.app.daemon import Daemon
+from quietgate.app.guard_state import DISABLED, UNIT, guard_state
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import flag, of_force
-from quietgate.errors import Busy
+from quietgate.errors import Busy, Exit
+from quietgate.host import output
 from quietgate.host.lock import locked
 from quietgate.host.paths import Paths
+from quietgate.host.systemd import notify, start_words
 from quietgate.ui.cli import Settings
+from quietgate.ui.text import safe
 
 
 @click.command("run")
 @click.option("--until-end", is_flag=True, help="Stop when every source has ended: for standard input.")
-@click.option("--json", "as_json", is_flag=True, help="Has no effect: `events --json` is the stream.")
+@click.option(
+    "--ready", is_flag=True, help="Start nothing: print the process of the guard that answers; exit code 10, and why, if none does."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --ready, print one JSON object; `events --json` is the guard's stream.")
 @click.pass_obj
-def command(settings: Settings, until_end: bool, as_json: bool) -> None:  # noqa: ARG001
+def command(settings: Settings, until_end: bool, ready: bool, as_json: bool) -> int:
     """The guard: read what sshd says, and ban who attacks. Runs until it is told to stop.
+
+    The service quietgate-guard runs it. Where the policy switches the guard off (enabled = false in [guard]) it says so, and
+    ends with 0.
 
     \b
     sudo quietgate run
-    systemctl status quietgate-guard         the service that runs it
+    sudo quietgate run --ready       does one answer? if not, why?
     """
+    parts = Parts.at(Paths(settings.root))
+    if ready:
+        return _ready(parts, as_json=as_json)
+    output.bound()
     # A reload that is asked for before we can do it must not end us: it waits until `Daemon.run` listens.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    parts = Parts.at(Paths(settings.root))
     try:
         with locked(parts.paths.guard_lock):
             if not flag(of_force(parts).policy, "guard.enabled"):
-                print("the policy switches the guard off (enabled = false in [guard])", file=sys.stderr)
-                return
+                notify("READY=1", f"STATUS={DISABLED}")  # or systemd would take this for a failed start
+                print(DISABLED, file=sys.stderr)
+                return Exit.OK
             asyncio.run(Daemon(parts).run(until_end=until_end))
     except Busy as error:
         raise Busy(error.message.replace("is changing the firewall", "guards already"), "stop that one first, or leave it") from None
+    return Exit.OK
+
+
+def _ready(parts: Parts, *, as_json: bool) -> int:
+    """What the init script waits for."""
+    found = guard_state(parts.paths, of_force(parts).policy)
+    if found.state not in ("answers", "disabled"):
+        because = f": {found.why}" if found.why else ""
+        raise NeedsDaemon(f"the guard does not {'answer' if found.state == 'silent' else 'run'}{because}",
+                          f"{start_words(UNIT, 'restart')}; its output: {start_words(UNIT, 'log')}")  # fmt: skip
+    if as_json:
+        from quietgate.ui import forms  # here, since the guard itself has no use for it
+
+        print(forms.form("ready", {"state": found.state, "why": found.why, "pid": found.pid}))
+    else:
+        print(found.pid if found.state == "answers" else safe(found.why))
+    return Exit.OK

@@ -11,6 +11,7 @@ from quietgate.app.prepare import Prepared, prepare
 from quietgate.errors import QuietgateError
 from quietgate.host.paths import Paths
 from quietgate.policy.terms import Addresses
+from quietgate.policy.written import raw, toml
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import safe
@@ -18,7 +19,7 @@ from quietgate.ui.text import safe
 
 @click.command("show")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@click.option("--origin", is_flag=True, help="Print every setting with the file and line it comes from.")
+@click.option("--origin", is_flag=True, help="Print every setting as TOML, with the file and line it comes from.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(settings: Settings, files: tuple[Path, ...], origin: bool, as_json: bool) -> None:
@@ -49,24 +50,15 @@ def _number(paths: Paths, prepared: Prepared) -> int:
 
 
 def _origins(prepared: Prepared, *, as_json: bool) -> None:
-    rows = []
+    rows: list[tuple[str, object, str]] = []
     for path, value in prepared.policy.values.items():
-        origins = prepared.policy.origins.get(path, ())
-        rows.append((path, _value(value), ", ".join(map(str, origins)) or "default"))
+        origins = ", ".join(map(str, prepared.policy.origins.get(path, ()))) or "default"
+        groups = sorted({f"@{e.group}" for e in value.entries if e.group}) if isinstance(value, Addresses) else []
+        rows.append((path, raw(path, value), f"{origins} ({', '.join(groups)})" if groups else origins))
     for rule in prepared.policy.firewall.rules:
         rows.append((f"firewall.rule.{rule.name}", rule.action, str(rule.origin)))
     if as_json:
         print(forms.form("origins", {"settings": [{"path": p, "value": v, "origin": o} for p, v, o in rows]}))
         return
-    for path, value, where in rows:
-        print(safe(f"{path} = {value}  # {where}"))
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Addresses):
-        return str([*(["anywhere"] if value.anywhere else []), *(str(e) for e in value.entries)])
-    if value is None:
-        return "off"
-    if isinstance(value, tuple):
-        return str([str(v) for v in value])
-    return str(value)
+    for path, found, where in rows:
+        print(f"{path} = {safe(toml(found), lines=True)}  # {safe(where)}")  # `lines`: a long list is not cut, and TOML escapes line ends

@@ -21,7 +21,8 @@ SHOWN = 5
 VERDICTS = {"up": Tone.GOOD, "trial": Tone.ADVICE, "stale": Tone.ADVICE}  # any other is wrong
 TONES = {"problem": Tone.BAD, "alerts": Tone.BAD, "messages": Tone.BAD,
          "limited": Tone.ADVICE, "policy": Tone.ADVICE, "advice": Tone.ADVICE}  # fmt: skip
-WRONG = re.compile(r"trouble: |not known: |does not run|\S+: failing: ")  # how a row begins that tells of a fault
+WRONG = re.compile(r"trouble: |not known: |does not run|does not answer|\S+: failing: ")  # how a row begins that tells of a fault
+OF_GUARD = ("guard-off", "guard-silent")  # findings that the guard's own rows tell already
 
 
 @click.command("status")
@@ -44,13 +45,14 @@ def command(settings: Settings, as_json: bool) -> None:
 def _guard(s: Status) -> list[tuple[str, str]]:
     """The guard, and each of its sources with the age of its last line."""
     if s.guard is None:
-        said = {
-            "hangs": f"is there, but does not answer: nobody new is banned ({start_words('quietgate-guard', 'restart')})",
-            "off": "is switched off by the policy: bans made by hand hold, nobody new is banned",
-        }
-        return [
-            ("guard", said.get(s.watcher, f"does not run: bans made by hand hold, nobody new is banned ({start_words('quietgate-guard')})"))
-        ]
+        state = s.guard_state.state
+        if state == "disabled":
+            return [("guard", "is switched off by the policy: bans made by hand hold, nobody new is banned")]
+        words = start_words("quietgate-guard", "restart" if state == "silent" else "start")
+        off = [("guard", f"does not {'answer' if state == 'silent' else 'run'}: bans made by hand hold, nobody new is banned ({words})")]
+        if s.guard_state.why:
+            off.append(("guard", f"{s.guard_state.why} (its output: {start_words('quietgate-guard', 'log')})"))
+        return off
     g = s.guard
     now = time.time()
     rows: list[tuple[str, str]] = [("guard", f"runs for {format_duration(now - g.since)}" + (", observe: it bans nobody" if g.mode == "observe" else "")
@@ -96,7 +98,7 @@ def _text(s: Status, screen: Screen) -> str:
         rows.append(("policy", line))
     if s.policy_differs:
         rows.append(("policy", "on disk is not what is in force"))
-    rows += [(f.severity, f.what) for f in s.findings if f.severity == "problem" or f.id == "policy"]
+    rows += [(f.severity, f.what) for f in s.findings if (f.severity == "problem" and f.id not in OF_GUARD) or f.id == "policy"]
     advice = sorted({f.id for f in s.findings if f.severity == "advice" and f.id != "policy"})
     if advice:
         rows.append(("advice", f"{', '.join(advice)}: see `quietgate doctor`"))
