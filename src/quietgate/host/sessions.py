@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import os
 import pwd
 import re
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ UNSET = 0xFFFFFFFF  # loginuid of what nobody logged in for
 DAEMONS = ("sshd", "sshd-session")
 LOGIND = Path("/run/systemd/sessions")
 UTMP = Path("/run/utmp")
+OURS = ("guard", "kernel", "boot", "quietgate")  # how a record names parts of quietgate
 
 
 def live(ports: frozenset[int]) -> list[Session]:
@@ -119,6 +121,18 @@ def own_login() -> int | None:
     """The login user number of this process; None where nobody logged in (a unit, the console without PAM)."""
     uid = _number("self", "loginuid")
     return None if uid == UNSET else uid
+
+
+def who() -> str:
+    """The person who runs this process, for a record: the login user, whom the kernel names; without one (a unit, cron, a console
+    without PAM) the word of sudo, which root can forge, or the user of the process. Both are marked as what they are.
+    """
+    uid = own_login()
+    if uid is not None:
+        name = user_name(uid)
+        return f"user {name}" if name in OURS else name
+    said = os.environ.get("SUDO_USER", "")[:64]
+    return f"{said} (SUDO_USER)" if said else f"{user_name(os.getuid())} (no login)"
 
 
 def own_connection(ports: frozenset[int]) -> Flow | None:

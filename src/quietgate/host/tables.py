@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-VERSION = 3
-TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about", "guessers", "things", "outbox")
+VERSION = 4
+TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about", "guessers", "things", "outbox", "history")
 SCHEMA = """
 CREATE TABLE bans (
     version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
@@ -59,5 +59,13 @@ CREATE TABLE outbox (
     id TEXT NOT NULL, route TEXT NOT NULL, message TEXT NOT NULL, made REAL NOT NULL, due REAL NOT NULL, tries INTEGER NOT NULL,
     error TEXT NOT NULL, PRIMARY KEY (id, route)
 ) STRICT, WITHOUT ROWID;
+""",
+    # AUTOINCREMENT: a number is never used twice, also after the rows that had the highest are gone.
+    4: """
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, deed TEXT NOT NULL, subject TEXT NOT NULL, scope TEXT NOT NULL, until REAL,
+    author TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX history_at ON history (at);
 """,
 }
