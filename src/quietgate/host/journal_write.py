@@ -48,16 +48,13 @@ class Log:
     def write(self, lines: Iterable[Line]) -> None:
         """Write these, in order."""
         until = time.monotonic() + self._patience
-        for line in lines:
-            if not self._one(line, until):
-                self.dropped += 1
-
-    def _one(self, line: Line, until: float) -> bool:
-        for place, datagram in ((JOURNALD, native), (SYSLOG, rfc3164)):
-            path = self._below_root(place)
-            if path is not None and _sent(path, datagram(line), until):
-                return True
-        return False
+        ways = [(str(path), datagram) for place, datagram in ((JOURNALD, native), (SYSLOG, rfc3164)) if (path := self._below_root(place))]
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+                for line in lines:
+                    self.dropped += not any(_sent(s, path, datagram(line), until) for path, datagram in ways)
+        except OSError:  # not even a socket
+            self.dropped += sum(1 for _ in lines)
 
     def _below_root(self, place: str) -> Path | None:
         """The socket; None where there is none, or (a tree's /dev/log may be a link) one outside of `root`."""
@@ -69,11 +66,10 @@ class Log:
             return None
 
 
-def _sent(path: Path, datagram: bytes, until: float) -> bool:
+def _sent(s: socket.socket, path: str, datagram: bytes, until: float) -> bool:
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-            s.settimeout(max(0.0, until - time.monotonic()))  # 0: it does not wait at all
-            s.sendto(datagram, str(path))
+        s.settimeout(max(0.0, until - time.monotonic()))  # 0: it does not wait at all
+        s.sendto(datagram, path)
     except OSError:
         return False
     return True
