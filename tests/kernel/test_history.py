@@ -214,3 +214,22 @@ def test_kill_9_of_the_guard_loses_neither_alone(pair: Pair) -> None:
             }
             assert {b for b in bans if not b.endswith("00")} == {h for h in history if not h.endswith("00")}
             guard.start()
+
+
+def test_a_boot_and_a_refresh_say_what_they_did(pair: Pair) -> None:
+    sshd = pair.sshd()
+    pair.policy("")
+    pair.quietgate("boot")
+    pair.policy(OTHER)
+    pair.quietgate("up", "--detach", "--trial", "60s")
+    pair.server.sh("nft", "flush", "ruleset")  # the host goes down
+    pair.quietgate("boot")
+    pair.quietgate("boot")
+    sshd.move(2022)
+    pair.quietgate("refresh")
+    pair.quietgate("refresh")
+    found = rows(pair, "events")
+    assert [(e["event"], e["generation"], e["by"]) for e in found] == [
+        ("up", 1, "boot"), ("up", 2, "root (no login)"), ("lapse", 2, "kernel"), ("up", found[-1]["generation"], "root (no login)")]  # fmt: skip
+    assert found[2]["reason"] == "nobody confirmed it; the host went down; generation 1 is in force"
+    assert found[3]["reason"] == "refresh: host names or sshd's ports have changed"
