@@ -31,6 +31,36 @@ class Ban:
         return None if self.until is None else max(0.0, self.until - now)
 
 
+class What(StrEnum):
+    """Kinds of deeds that the history keeps. `lapse`: the kernel ended a trial that nobody confirmed."""
+
+    BAN = "ban"
+    UNBAN = "unban"
+    UP = "up"
+    CONFIRM = "confirm"
+    REVERT = "revert"
+    LAPSE = "lapse"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One change that quietgate made, as the history keeps it. Times are wall seconds.
+
+    `subject`: a prefix, or the number of a generation. `scope`: of a ban, else "". `until`: the end of a ban (None: for ever) or of
+    a trial. `by`: "guard", or a person (`host/sessions.who`). `id`: grows with each deed of this host; 0 before it is recorded.
+    """
+
+    at: float
+    what: What
+    subject: str
+    scope: str = ""
+    until: float | None = None
+    by: str = ""
+    reason: str = ""
+    id: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A listening socket. `wildcard` is False where it is bound to one address (sshd's ListenAddress)."""

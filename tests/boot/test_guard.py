@@ -56,6 +56,7 @@ def test_who_guesses_is_banned_by_the_journal(release: str) -> None:
             assert not m.answers(ATTACKER)
             wait_for(lambda: ATTACKER not in m.sh("ss -Htn state established"), "what it held is ended", 2)
             assert "burst: 5 in 10m" in m.sh("quietgate bans")
+            the_log_says_it(m)
             assert "alice" in m.sh(f"quietgate why {ATTACKER}"), "the story, with the name of a user that exists"
             assert session.alive()
             assert m.ssh("echo in") == "in\n"
@@ -124,6 +125,23 @@ secret = "file:/etc/quietgate/hook.key"
     assert m.run("runuser -u watcher check_quietgate").stdout.startswith("QUIETGATE OK - the guard runs for")
     m.sh("rm /etc/quietgate/conf.d/tell.toml && quietgate up --now && systemctl stop receiver")
     wait_for(lambda: m.run("systemctl is-active quietgate-metrics").stdout.strip() == "inactive", "the figures are served no more", 10)
+
+
+def the_log_says_it(m: Machine) -> None:
+    """The guard reaches journald out of its unit, and a command does."""
+    m.sh("quietgate ban 198.18.208.200 --reason 'a grudge' && quietgate unban 198.18.208.200 && journalctl --sync")
+    said = m.sh("journalctl -b -t quietgate -o cat --no-pager")
+    assert re.search(rf"^banned {ATTACKER} \(ssh\) until 20\S+ \S+ by guard: burst: 5 in 10m$", said, re.MULTILINE), said
+    assert "unbanned 198.18.208.200 (" in said
+    assert "put generation 1 in force by" in said
+    found = [json.loads(x) for x in m.sh("journalctl -b QUIETGATE_DEED=ban -o json --no-pager").splitlines()]
+    assert {(x["QUIETGATE_SUBJECT"], x["QUIETGATE_REASON"]) for x in found} >= {
+        (ATTACKER, "burst: 5 in 10m"),
+        ("198.18.208.200", "a grudge"),
+    }
+    assert [x["_SYSTEMD_UNIT"] for x in found if x["QUIETGATE_BY"] == "guard"] == ["quietgate-guard.service"]
+    assert f"banned {ATTACKER} (ssh)" in m.sh("quietgate events --since 1h")
+    assert "lifted 20" in m.sh("quietgate bans --all --since 1h")
 
 
 def forged_lines_are_not_believed(m: Machine) -> None:

@@ -14,19 +14,21 @@ from dataclasses import dataclass, replace
 from quietgate.app import admins, known
 from quietgate.app.bans import Bans
 from quietgate.app.confirmed import load_record, remember_live
+from quietgate.app.deeds import lapsed, note
 from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, drifted, in_force, listing, look, stale
 from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.app.rehearse import Report, refusal, rehearse
-from quietgate.errors import Busy, StateError
+from quietgate.errors import Busy, QuietgateError, StateError
 from quietgate.firewall.render import Generation, arm, declared, declared_in, render, sets_only, settle
 from quietgate.host import sockets, systemd
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import own_login
 from quietgate.host.store import Store
+from quietgate.values import What
 
 WAIT = 10.0  # seconds for the lock: the guard or a refresh may hold it for a moment
 
@@ -65,9 +67,17 @@ def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False
             raise refused
         done = put_in_force(parts, prepared, None if now else trial or prepared.policy.lockout.trial)
         done = replace(done, report=report)
+        _record_up(parts, done, "--force: the rehearsal refused" if refused is not None else "")
         with contextlib.suppress(OSError):
             parts.paths.held_down.unlink(missing_ok=True)
     return done
+
+
+def _record_up(parts: Parts, done: Up, why: str, by: str = "") -> None:
+    if done.changed or done.settings:
+        rules = "" if done.changed else "other settings, the same rules"
+        until = None if done.trial is None else time.time() + done.trial
+        note(parts, What.UP, done.number, "; ".join(filter(None, (rules, why))), until=until, by=by)
 
 
 def _rehearsed(parts: Parts, prepared: Prepared, *, remembered: bool = True) -> Report | None:
@@ -91,6 +101,7 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
             left = max(inside.left.values())
             raise Busy(f"generation {inside.candidate} is on trial for {left:.0f} s more",
                        "confirm it, or revert it: quietgate confirm, quietgate revert; nothing was changed")  # fmt: skip
+        _note_lapse(parts, inside)
         store.put_names({n: tuple(map(str, a)) for n, a in prepared.resolved.items()})
         now = time.time()
         follow(store)
@@ -187,6 +198,7 @@ def refresh(parts: Parts) -> Refreshed:
         if report is not None and (refused := refusal(report)) is not None:
             raise refused  # what is in force stays; the next refresh tries again
         done = put_in_force(parts, prepared, None)
+        _record_up(parts, done, "refresh: host names or sshd's ports have changed")
     return Refreshed(done.number, done.changed)
 
 
@@ -200,20 +212,33 @@ def tidy(parts: Parts, inside: Inside) -> bool:
     """The same. The caller holds the lock, and has looked."""
     if inside.candidate is None or inside.on_trial:
         return False
+    _note_lapse(parts, inside)
     end(parts, inside)
     return True
+
+
+def _note_lapse(parts: Parts, inside: Inside) -> None:
+    if inside.candidate is not None and not inside.on_trial:
+        then = f"generation {inside.confirmed} is in force" if inside.confirmed is not None else "nothing is in force"
+        lapsed(parts, inside.candidate, then)
 
 
 def down(parts: Parts) -> bool:
     """Take our table out of the kernel and nothing else. Bans stay in the store. False if it was out already."""
     parts.nft.version()
+    number = None
     with locked(parts.paths.lock, WAIT):
+        with contextlib.suppress(QuietgateError):
+            number = look(parts.nft).deciding
         there = parts.nft.down()
         parts.generations.discard()
         try:
             parts.paths.held_down.touch()
         except OSError as error:
             raise StateError(f"{parts.paths.held_down}: {error.strerror}", "the firewall is down all the same") from None
+        finally:
+            if there and number is not None:
+                note(parts, What.DOWN, number)
     return there
 
 

@@ -1,4 +1,4 @@
-"""The only writer of bans. Order: the kernel, then one commit; when either fails, neither keeps anything.
+"""The only writer of bans. Order: the kernel, then one commit (with the history's row); when either fails, neither keeps anything.
 
 The store is the truth; the kernel's sets are rebuilt from it and never read back.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import errno
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from quietgate.errors import KernelError
 from quietgate.firewall import names
+from quietgate.host import deeds
 from quietgate.host.netlink import Item, SetWriter
 from quietgate.host.store import Store
 from quietgate.net import BITS, NEVER_BANNED, Counting, Prefix, PrefixSet
-from quietgate.values import Ban, Guess, Scope
+from quietgate.values import Ban, Deed, Guess, Scope, What
 
 FOREVER = float("inf")
+NO_ROOM = "bans.max is reached, and it would have ended soonest"
 ENDING = 5.0  # seconds: a ban that ends so soon may have left the kernel already
 
 
@@ -63,7 +65,11 @@ class Outcome:
 class Bans:
     """Bans of this host. The caller holds the lock."""
 
-    def __init__(self, store: Store, sets: SetWriter, counting: Counting, limit: int) -> None:
+    def __init__(
+        self, store: Store, sets: SetWriter, counting: Counting, limit: int, tell: Callable[[Sequence[Deed]], object] = lambda _: None
+    ) -> None:
+        """`tell` is called with what was done, after the commit: to tell the log."""
+        self._tell = tell
         self._store = store
         self._sets = sets
         self._counting = counting
@@ -97,10 +103,11 @@ class Bans:
         return rest
 
     def _write(self, outcome: Outcome, now: float) -> bool:
-        in_kernel = True
+        in_kernel, done = True, list[Deed]()
 
         def kernel() -> None:
-            nonlocal in_kernel
+            nonlocal in_kernel, done
+            done = deeds.add(self._store.db, [made(b, now) for b in outcome.bans])
             over = self._store.count(now) - self._max
             if over > 0:
                 fresh = {(b.prefix, b.scope) for b in outcome.bans}
@@ -109,37 +116,51 @@ class Bans:
             in_kernel = self._to_kernel(outcome.bans, outcome.evicted, now)
 
         self._store.put_bans(outcome.bans, kernel)
+        self._tell(done)
         if outcome.evicted:
-            self._store.delete_bans([(b.prefix, b.scope) for b in outcome.evicted], lambda: None)
+            self._delete(outcome.evicted, lambda: None, now, "quietgate", NO_ROOM)
             self._intervals({(b.prefix.version, b.scope) for b in outcome.evicted if not self._hashed(b.prefix)}, now)
         return in_kernel
 
-    def unban(self, keys: Sequence[tuple[Prefix, Scope]], now: float) -> None:
-        """Lift bans. Those that are not there are passed over."""
-        gone = [Ban(prefix, scope, now, None) for prefix, scope in keys]
-        self._store.delete_bans(keys, lambda: self._to_kernel([], gone, now))
+    def unban(self, bans: Sequence[Ban], now: float, by: str, reason: str = "") -> None:
+        """Lift bans of the store, also those that have ended there."""
+        self._delete(bans, lambda: self._to_kernel([], bans, now), now, by, reason)
 
-    def add(self, bans: Sequence[Ban], attempts: Sequence[Guess], offenders: Sequence[tuple[Prefix, int, float]],
-            about: Sequence[tuple[str, str]], now: float) -> bool:  # fmt: skip
+    def _delete(self, bans: Sequence[Ban], kernel: Callable[[], object], now: float, by: str, reason: str) -> None:
+        lifted = [Deed(now, What.UNBAN, str(b.prefix), b.scope.value, None, by, reason) for b in bans if b.left(now) != 0]
+        done: list[Deed] = []
+
+        def before_commit() -> None:
+            done.extend(deeds.add(self._store.db, lifted))
+            kernel()
+
+        self._store.delete_bans([(b.prefix, b.scope) for b in bans], before_commit)
+        self._tell(done)
+
+    def add(self, bans: Sequence[Ban], decided: Sequence[float], attempts: Sequence[Guess], offenders: Sequence[tuple[Prefix, int, float]],
+            about: Sequence[tuple[str, str]], now: float) -> tuple[bool, list[Deed]]:  # fmt: skip
         """What the guard found: bans of sources, and all that is written with them, in one commit. The kernel comes first;
         it is told again, since whoever held the lock meanwhile may have refilled the sets without them.
 
-        False if our table is not there. The caller has seen to who must be spared.
+        `decided`: the wall second at which each ban was decided. Returns False if our table is not there; and what the history has of
+        it. The caller has seen to who must be spared.
         """
-        in_kernel = True
+        in_kernel, done = True, list[Deed]()
 
         def kernel() -> None:
-            nonlocal in_kernel
+            nonlocal in_kernel, done
+            done = deeds.add(self._store.db, [made(b, at) for b, at in zip(bans, decided, strict=True)])
             in_kernel = self._to_kernel(bans, [], now, again=True)
 
         self._store.put_guard(bans, attempts, offenders, about, kernel)
-        return in_kernel
+        self._tell(done)
+        return in_kernel, done
 
     def trim(self, now: float) -> int:
         """Where there are more than `bans.max`, the soonest to end leave. Returns how many."""
         over = self._store.count(now) - self._max
         if over > 0:
-            self.unban([(b.prefix, b.scope) for b in self._store.soonest(over, now)], now)
+            self.unban(self._store.soonest(over, now), now, "quietgate", NO_ROOM)
         return max(0, over)
 
     def at_once(self, bans: Sequence[Ban], now: float) -> bool:
@@ -247,6 +268,11 @@ def flatten(bans: Iterable[Ban]) -> list[tuple[int, int, float]]:
 def source_prefix(prefix: Prefix, counting: Counting, *, exact: bool) -> Prefix:
     """What a ban of this target shuts: a bare address stands for its source, a written prefix for itself."""
     return prefix if exact or not prefix.single else counting.source_of(prefix)
+
+
+def made(ban: Ban, at: float) -> Deed:
+    """A ban that was decided at wall second `at`, for the history."""
+    return Deed(at, What.BAN, str(ban.prefix), ban.scope.value, ban.until, ban.by, ban.reason)
 
 
 def _key(prefix: Prefix) -> bytes:

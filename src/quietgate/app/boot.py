@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from quietgate.app.apply import WAIT, put_in_force
 from quietgate.app.confirmed import load_record, load_rules
+from quietgate.app.deeds import lapsed, note
 from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare, prepare_from
@@ -15,6 +16,7 @@ from quietgate.errors import Damaged, NftError, StateError
 from quietgate.host.files import policy_files
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
+from quietgate.values import What
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def boot(parts: Parts) -> Booted:
 def _boot(parts: Parts) -> Booted:
     with parts.store():
         pass  # another machine's state is dropped
+    _note_lapse(parts)
     parts.generations.discard()
     with contextlib.suppress(OSError):
         parts.paths.held_down.unlink(missing_ok=True)
@@ -62,10 +65,20 @@ def _boot(parts: Parts) -> Booted:
         if not policy_files(parts.paths.policy, parts.paths.drop_ins):  # the first boot of an image
             install(parts, proposal(parts, closed=False))
         done = put_in_force(parts, prepare(parts.paths), None)
+        note(parts, What.UP, done.number, "made from the policy, since nothing was confirmed", by="boot")
         return Booted(done.number, done.bans, fresh=True)
     try:
         return Booted(record.number, load_record(parts, record), fresh=False)
     except NftError:
         # Another kernel or nft than the one it was made for: make it anew from the same files.
         done = put_in_force(parts, prepare_from(parts.paths, record.written()), None)
+        note(parts, What.UP, done.number, f"made anew from the policy of generation {record.number}, which this nft refuses", by="boot")
         return Booted(done.number, done.bans, fresh=True)
+
+
+def _note_lapse(parts: Parts) -> None:
+    """A trial that ran when the host went down is over."""
+    with contextlib.suppress(StateError):
+        candidate, newest = parts.generations.candidate(), parts.generations.newest()
+        if candidate is not None:
+            lapsed(parts, candidate.number, "the host went down" + (f"; generation {newest.number} is in force" if newest else ""))

@@ -2,7 +2,7 @@
 
     {"ask": "status"}                     -> one object
     {"ask": "events"}                     -> one object, then one for each event, until either side hangs up
-    {"ask": "changed", "what": "bans"}    -> root: bans (or the "policy", "alerts", "messages") were changed by a command: look again
+    {"ask": "changed", "what": "bans"}    -> root: bans (or "policy", "alerts", "messages", "history") were changed by a command: look again
 Who asks is known from the kernel (SO_PEERCRED): changes need root, the rest root or `control.group`. Everything a client
 can make grow is bounded: clients, the length of a line, the time for it, the events that wait for a slow reader.
 """
@@ -222,7 +222,7 @@ def _reply(line: bytes) -> dict[str, Any]:
 
 
 def tell(path: Path, what: str) -> None:
-    """Tell a guard that runs that "bans", the "policy", "alerts" or "messages" were changed; nothing happens if none does."""
+    """Tell a guard that runs that "bans", the "policy", "alerts", "messages" or the "history" were changed; nothing happens if none does."""
     if path.exists():
         with contextlib.suppress(NeedsDaemon, NotPermitted):
             ask(path, {"ask": "changed", "what": what}, 1.0)

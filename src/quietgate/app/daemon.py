@@ -174,6 +174,7 @@ class Daemon:
             if follow(self.shared.store):
                 self.shared.missed = True
             self.shared.bans().trim(now.wall)
+        self.shared.publish_deeds()
         await self._forget(now.wall)
         await self.senses.tick(now)
         self.alerting.tick(now)
@@ -286,9 +287,7 @@ class Daemon:
                 continue
             ban = Ban(one.source, one.scope, one.at.wall, end, reason, "guard")
             fresh.append(ban)
-            self.pending.ban(ban, one.steps if one.finding.detector != "widen" else None)
-            self.shared.publish("ban", source=str(one.source), scope=one.scope.value, until=end, detector=one.finding.detector,
-                                reason=reason)  # fmt: skip
+            self.pending.ban(ban, one.steps if one.finding.detector != "widen" else None)  # and published with the commit
         if not fresh:
             return
         self.bans_made += len(fresh)
@@ -348,8 +347,11 @@ class Daemon:
                              "trouble": s.health.trouble} for s in self.sources],
             }  # fmt: skip
         if name == "changed":
+            self.shared.publish_deeds()
             if asked.get("what") == "bans":
                 self.engine.look_again()
+            elif asked.get("what") == "history":
+                pass
             elif asked.get("what") == "alerts":
                 self.alerting.seen()
             elif asked.get("what") == "messages":

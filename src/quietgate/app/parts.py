@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quietgate.app.generations import Generations
 from quietgate.host.files import machine_id
@@ -15,11 +15,12 @@ MACHINE = "machine"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a command works with."""
+    """What a command works with. `warnings`: what went wrong beside a deed that was done; the command says it."""
 
     paths: Paths
     nft: Nft
     generations: Generations
+    warnings: list[str] = field(default_factory=list, compare=False)
 
     @classmethod
     def at(cls, paths: Paths) -> Parts:

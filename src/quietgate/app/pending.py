@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from quietgate.app.bans import made
+from quietgate.app.deeds import event
 from quietgate.app.jumps import Jumps, follow
 from quietgate.app.shared import Shared
 from quietgate.errors import Busy, Damaged, KernelError, QuietgateError, StateError
@@ -33,6 +35,8 @@ class Pending:
 
     shared: Shared
     bans: list[Ban] = field(default_factory=list)
+    _decided: list[float] = field(default_factory=list)  # wall second at which each of them was decided
+    _published: int = 0  # of them, before they were written
     guesses: list[Guess] = field(default_factory=list)
     _offenders: list[tuple[Prefix, int, float]] = field(default_factory=list)
     _places: dict[str, str] = field(default_factory=dict)
@@ -45,6 +49,7 @@ class Pending:
     def ban(self, ban: Ban, steps: int | None) -> None:
         """A ban; with `steps` it is remembered how often this source was banned."""
         self.bans.append(ban)
+        self._decided.append(time.time())
         hour = f"{TALLY}{int(time.time()) // HOUR:08d}"
         if hour not in self._tallies:
             self._tallies[hour] = Counter()
@@ -70,6 +75,7 @@ class Pending:
             return
         self.shared.log(f"warning: the clock was set by {jump.by:+.0f} s: bans that were made meanwhile move with it")
         self.bans = [replace(b, since=b.since + jump.by, until=None if b.until is None else b.until + jump.by) for b in self.bans]
+        self._decided = [at + jump.by for at in self._decided]
         self._jumped = True
         self.soon(now=True)
 
@@ -97,7 +103,10 @@ class Pending:
                 if follow(self.shared.store) or self._jumped:
                     self._jumped = False
                     self.shared.missed = True  # whoever filled the sets meanwhile saw bans end that have not
-                if not self.shared.bans().add(self.bans, self.guesses, self._offenders, list(self._places.items()), time.time()):
+                in_kernel, done = self.shared.bans().add(
+                    self.bans, self._decided, self.guesses, self._offenders, list(self._places.items()), time.time()
+                )
+                if not in_kernel:
                     self.shared.missed = True
         except Busy:
             self._keep(AGAIN)
@@ -108,7 +117,10 @@ class Pending:
             self._keep(WAIT)
         else:
             self.shared.trouble("store", "")
-            for written in (self.bans, self.guesses, self._offenders, self._places, self._touched):
+            if done:
+                self.shared.publish_deeds(frozenset(d.id for d in done[: self._published]))
+            self._published = 0
+            for written in (self.bans, self._decided, self.guesses, self._offenders, self._places, self._touched):
                 written.clear()
             for hour in sorted(self._tallies)[:-1]:
                 del self._tallies[hour]
@@ -127,6 +139,9 @@ class Pending:
 
     def _keep(self, seconds: float) -> None:
         del self.guesses[: max(0, len(self.guesses) - MOST * 4)]  # a command may hold the lock for minutes
+        for ban, at in list(zip(self.bans, self._decided, strict=True))[self._published :]:
+            self.shared.control.publish(event(made(ban, at)))  # who listens need not wait for that; it has no number yet
+        self._published = len(self.bans)
         self._again(seconds)
 
     def _again(self, seconds: float) -> None:

@@ -17,13 +17,15 @@ from typing import Any
 from quietgate.app import admins, known
 from quietgate.app.bans import Bans
 from quietgate.app.control import Control
+from quietgate.app.deeds import Teller, event
 from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
 from quietgate.clock import Instant
 from quietgate.errors import Damaged, KernelError, StateError
 from quietgate.guard.engine import Engine
-from quietgate.host import output
+from quietgate.host import deeds, output
+from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.store import Store
@@ -44,6 +46,13 @@ class Shared:
     troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
     missed: bool = False  # the kernel may lack bans that are in the store
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    teller: Teller = field(init=False)
+    published: int = 0  # the highest number of the history that listeners were told of
+
+    def __post_init__(self) -> None:
+        """What was done before this guard began is not told as it begins."""
+        self.teller = Teller(Log(self.parts.paths.root))
+        self._skip_deeds()
 
     @property
     def policy(self) -> Policy:
@@ -57,7 +66,7 @@ class Shared:
 
     def bans(self) -> Bans:
         """The writer of bans, under the policy in force."""
-        return Bans(self.store, self.sets, self.counting, self.policy.bans.max)
+        return Bans(self.store, self.sets, self.counting, self.policy.bans.max, self.teller.tell)
 
     def look(self, now: Instant) -> None:
         """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first.
@@ -82,6 +91,7 @@ class Shared:
             said = mend(self.parts)
             damaged, self.store = self.store, self.parts.store()
         damaged.close()
+        self._skip_deeds()
         self.log(f"warning: {said}")
         self.publish("mended", done=said)
 
@@ -90,6 +100,21 @@ class Shared:
     def publish(self, what: str, **fields: Any) -> None:
         """Tell whoever listens at the control socket."""
         self.control.publish({"form": "quietgate/event", "version": 1, "event": what, "at": time.time(), **fields})
+
+    def publish_deeds(self, but: frozenset[int] = frozenset()) -> None:
+        """Tell listeners what is new in the history, also what commands did; but not those numbers again."""
+        if not self.control.heard:
+            self._skip_deeds()
+            return
+        with contextlib.suppress(StateError):  # the next time
+            for deed in deeds.read(self.store, after=self.published):
+                self.published = deed.id
+                if deed.id not in but:
+                    self.control.publish(event(deed))
+
+    def _skip_deeds(self) -> None:
+        with contextlib.suppress(StateError):
+            self.published = deeds.newest(self.store)
 
     def trouble(self, what: str, said: str) -> None:
         """Something does not work: for `status`, and once for the log. An empty `said` ends it."""

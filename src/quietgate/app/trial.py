@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from quietgate.app import admins, known
 from quietgate.app.apply import end, put_in_force, tidy
 from quietgate.app.bans import Bans
+from quietgate.app.deeds import note
 from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, listing, look, stale
 from quietgate.app.parts import Parts
@@ -28,14 +29,14 @@ from quietgate.errors import InputError, NftError, QuietgateError, Refused, Stat
 from quietgate.firewall.render import confirm as confirm_text
 from quietgate.firewall.render import declared_in, renumbered, settle
 from quietgate.host import sockets, systemd
-from quietgate.host.accounts import administrators
+from quietgate.host.accounts import administrators, user_name
 from quietgate.host.handshake import Handshakes
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import live, own_connection
 from quietgate.net import Counting, Prefix
 from quietgate.policy.load import File, load
-from quietgate.values import Session
+from quietgate.values import Session, What
 
 LOOK_EVERY = 0.25  # seconds
 
@@ -117,8 +118,11 @@ def confirm(parts: Parts, *, anyway: bool = False) -> Confirmed:
         if mine is not None and mine.cookie in record.cookies and not anyway:
             raise Refused("this connection is older than the trial, so it proves nothing",
                           "log in anew (ssh -o ControlPath=none ...) and confirm there, or just let `quietgate up` see that login")  # fmt: skip
-        proven = sorted({p.version for p in proofs(record)})
+        found = proofs(record)
+        proven = sorted({p.version for p in found})
         _keep(parts, record, inside)
+        logins = ", ".join(sorted({f"{user_name(p.uid)} from {p.peer}" for p in found})[:3])
+        note(parts, What.CONFIRM, record.number, f"proven by a new login: {logins}" if found else "without a new login")
     return Confirmed(record.number, tuple(proven))
 
 
@@ -158,7 +162,12 @@ def revert(parts: Parts, number: int | None = None) -> Reverted:
     with locked(parts.paths.lock, 5):
         inside = look(parts.nft)
         if inside.candidate is not None and number is None:
-            end(parts, inside)
+            if inside.on_trial:
+                end(parts, inside)
+                then = f"generation {inside.confirmed} is in force" if inside.confirmed else "nothing is in force"
+                note(parts, What.REVERT, inside.candidate, f"its trial was ended; {then}")
+            else:
+                tidy(parts, inside)
             return Reverted(inside.confirmed, inside.candidate)
         tidy(parts, inside)
         kept = parts.generations.all()
@@ -167,7 +176,9 @@ def revert(parts: Parts, number: int | None = None) -> Reverted:
             have = ", ".join(str(r.number) for r in kept) or "none"
             raise InputError(f"there is no generation {number} to go back to" if number else "there is no earlier generation",
                              f"kept are: {have}")  # fmt: skip
-        return Reverted(_put_back(parts, wanted[0], inside))
+        new = _put_back(parts, wanted[0], inside)
+        note(parts, What.REVERT, inside.confirmed or new, f"generation {new} is in force, with the rules of generation {wanted[0].number}")
+        return Reverted(new)
 
 
 def _put_back(parts: Parts, record: Record, inside: Inside) -> int:

@@ -24,7 +24,7 @@ from quietgate.values import Scope
 _KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC", "remembered": "user DESC, version DESC, address DESC",
          "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
          "offenders": "version DESC, source DESC, length DESC", "about": "key DESC", "guessers": "version DESC, source DESC, day DESC",
-         "things": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip
+         "things": "id DESC", "history": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip
 
 
 def salvage(path: Path) -> tuple[int, Path]:
@@ -61,10 +61,20 @@ def _copied(old: Path, new: Path) -> int:
                 if table != "bans" or _is_ban(row):
                     with contextlib.suppress(sqlite3.IntegrityError):  # twice, or not of the types; a full disk is neither
                         db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        _count_on(old, db)
         db.execute("COMMIT")
         return int(sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES))
     finally:
         db.close()
+
+
+def _count_on(old: Path, db: sqlite3.Connection) -> None:
+    """The numbers of the history grow on from the highest ever used, if that can be read."""
+    with contextlib.suppress(sqlite3.Error):
+        for _, last in _read(old, "SELECT name, seq FROM sqlite_sequence WHERE name='history'"):
+            if isinstance(last, int) and last > db.execute("SELECT ifnull(max(id), 0) FROM history").fetchone()[0]:
+                db.execute("DELETE FROM sqlite_sequence WHERE name='history'")
+                db.execute("INSERT INTO sqlite_sequence VALUES ('history', ?)", (last,))
 
 
 def _rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:

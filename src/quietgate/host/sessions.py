@@ -15,12 +15,13 @@ utmp, wtmp and lastlog are no witnesses: set-gid programs (utempter, screen) wri
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from quietgate.host import sockets
-from quietgate.host.accounts import user_number
+from quietgate.host.accounts import user_name, user_number
 from quietgate.host.reading import read_regular, read_text
 from quietgate.values import Flow, Session
 
@@ -28,6 +29,7 @@ UNSET = 0xFFFFFFFF  # loginuid of what nobody logged in for
 DAEMONS = ("sshd", "sshd-session")
 BEFORE_LOGIN = ("sshd", "nobody")  # users as which sshd runs before anybody has logged in, besides root
 LOGIND = Path("/run/systemd/sessions")
+OURS = ("guard", "kernel", "boot", "quietgate")  # how a record names parts of quietgate
 MOST_SESSIONS = 4096  # files of logind's that are looked at
 MOST_TITLE = 4096  # bytes of a title
 # sshd writes it once somebody has logged in: "sshd: alice@pts/0", "sshd: alice@notty" (session.c). Before that the title ends
@@ -106,6 +108,18 @@ def own_login() -> int | None:
     """The login user number of this process; None where nobody logged in (a unit, the console without PAM)."""
     uid, _ = audit("self")
     return None if uid == UNSET else uid
+
+
+def who() -> str:
+    """The person who runs this process, for a record: the login user, whom the kernel names; without one (a unit, cron, a console
+    without PAM) the word of sudo, which root can forge, or the user of the process. Both are marked as what they are.
+    """
+    uid = own_login()
+    if uid is not None:
+        name = user_name(uid)
+        return f"user {name}" if name in OURS else name
+    said = os.environ.get("SUDO_USER", "")[:64]
+    return f"{said} (SUDO_USER)" if said else f"{user_name(os.getuid())} (no login)"
 
 
 def own_connection(ports: frozenset[int]) -> Flow | None:

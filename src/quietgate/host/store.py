@@ -292,8 +292,8 @@ class Store:
                 yield Guess(at, first, one, outcome, user, method, "", times)
 
     def forget_old(self, attempts: float, logins: float, size: int) -> bool:
-        """Remove attempts before one wall second and logins before another, and the oldest attempts while the database has more
-        than `size` bytes; bans stay. At most `SLICE` attempts at a time: True if there are more, so that others have their turn.
+        """Remove attempts and the history before one wall second and logins before another, and the oldest attempts (and when there
+        are none, history) while the database has more than `size` bytes; bans stay. At most `SLICE` attempts at a time: True if there are more, so that others have their turn.
         """
         with self.transaction():
             self.db.execute("DELETE FROM observed WHERE at < ?", (attempts,))
@@ -303,6 +303,9 @@ class Store:
             before = float("inf") if (pages - free) * page > size else attempts
             oldest = "SELECT rowid FROM attempts WHERE at < ? ORDER BY at LIMIT ?"
             gone = self.db.execute(f"DELETE FROM attempts WHERE rowid IN ({oldest})", (before, SLICE)).rowcount
+            self.db.execute("DELETE FROM history WHERE at < ?", (attempts,))
+            if gone == 0 and before > attempts:  # no attempt is left to make room
+                gone = self.db.execute("DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?)", (SLICE,)).rowcount
         return gone == SLICE
 
     def hashed(self, version: int, scope: Scope, length: int, now: float) -> Iterator[tuple[bytes, float | None]]:
@@ -332,10 +335,11 @@ class Store:
                 for v, f, n, scope, since, until, reason, by, _ in rows]  # fmt: skip
 
     def shift(self, first: float, last: float, by: float, about: Iterable[tuple[str, str]]) -> None:
-        """Move bans that were made between two wall seconds by so many seconds: the clock was set. Facts are written with it."""
+        """Move bans and history of between two wall seconds by so many seconds: the clock was set. Facts are written with it."""
         with self.transaction():
             self.db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about)
             self.db.execute("UPDATE bans SET since=since+?, until=until+? WHERE since BETWEEN ? AND ?", (by, by, first, last))
+            self.db.execute("UPDATE history SET at=at+?, until=until+? WHERE at BETWEEN ? AND ?", (by, by, first, last))
 
     def about(self, key: str) -> str | None:
         """A fact about this store, like the machine it belongs to."""

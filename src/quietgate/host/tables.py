@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 VERSION = 5
-TABLES = ("bans", "names", "logins", "floor", "attempts", "observed", "offenders", "about", "guessers", "things", "outbox", "remembered")
+TABLES = (
+    "bans",
+    "names",
+    "logins",
+    "floor",
+    "attempts",
+    "observed",
+    "offenders",
+    "about",
+    "guessers",
+    "things",
+    "outbox",
+    "history",
+    "remembered",
+)
 SCHEMA = """
 CREATE TABLE bans (
     version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, scope TEXT NOT NULL,
@@ -59,6 +73,14 @@ CREATE TABLE outbox (
     id TEXT NOT NULL, route TEXT NOT NULL, message TEXT NOT NULL, made REAL NOT NULL, due REAL NOT NULL, tries INTEGER NOT NULL,
     error TEXT NOT NULL, PRIMARY KEY (id, route)
 ) STRICT, WITHOUT ROWID;
+""",
+    # AUTOINCREMENT: a number is never used twice, also after the rows that had the highest are gone.
+    4: """
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, deed TEXT NOT NULL, subject TEXT NOT NULL, scope TEXT NOT NULL, until REAL,
+    author TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX history_at ON history (at);
 """,
     # What logs tell of logins can be written by others than sshd: it lies apart, and earns nothing.
     5: """

@@ -138,7 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("bans.max", t.integer(1000, 4_000_000), 1000000,
             "Bans held at most. Full: the newest still get in, the soonest to end leave."),
     # store
-    Setting("store.events", t.duration(), "90d", "How long attempts are kept."),
+    Setting("store.events", t.duration(), "90d", "How long attempts and the history are kept."),
     Setting("store.logins", t.duration(), "400d", "How long logins are kept."),
     Setting("store.size", t.size, "500MB", "The oldest events go first."),
     Setting("store.users", t.choice("known", "all", "none"), "known", "Whose names are kept in clear: users that exist here, all, none. Others are kept as a keyed hash: some are "

@@ -9,6 +9,7 @@ from typing import Any
 from quietgate.app.digest import Digest
 from quietgate.app.doctor import Finding
 from quietgate.app.explain import Explanation
+from quietgate.app.past_bans import PastBan
 from quietgate.app.status import Status
 from quietgate.errors import PolicyError, Problem, QuietgateError
 from quietgate.values import Ban, Noted
@@ -25,6 +26,11 @@ def ban(b: Ban, now: float) -> dict[str, Any]:
     """A ban. Times in seconds since 1970, `left` in seconds, null for ever."""
     return {"prefix": str(b.prefix), "scope": b.scope.value, "since": b.since, "until": b.until, "left": b.left(now),
             "reason": b.reason, "by": b.by}  # fmt: skip
+
+
+def past_ban(p: PastBan, now: float) -> dict[str, Any]:
+    """The same, and how it ended: `how` is "in force", "ended", "lifted", "replaced" or "lost"; `ended` null while it is in force."""
+    return {**ban(p.ban, now), "how": p.how, "ended": p.ended, "ended_by": p.ended_by, "ended_why": p.ended_why}
 
 
 def problem(p: Problem) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ import click
 from quietgate.app import admins
 from quietgate.app.bans import Bans, Outcome, Protected
 from quietgate.app.control import tell
+from quietgate.app.deeds import PATIENCE, Teller
 from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import usable
@@ -20,9 +20,11 @@ from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError
 from quietgate.host import sockets
+from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
+from quietgate.host.sessions import who
 from quietgate.host.store import Store
 from quietgate.net import Prefix
 from quietgate.policy.model import prefixes_of
@@ -73,8 +75,8 @@ def command(
         admins.refresh(store, prepared.policy, prepared.ports.ports, now)
         floor = () if evict else admins.sources(store, counting, now)
         until = None if seconds is None else now + seconds
-        bans = Bans(store, sets, counting, manual.max)
-        outcome = bans.ban(requests, protected(prepared, floor), chosen, until, now, reason[:1000], _author())
+        bans = Bans(store, sets, counting, manual.max, Teller(Log(settings.root, PATIENCE)).tell)
+        outcome = bans.ban(requests, protected(prepared, floor), chosen, until, now, reason[:1000], who())
         ended = 0
         if evict:
             ended = admins.evict(store, sets, [b.prefix for b in outcome.bans], prepared, now)
@@ -112,10 +114,6 @@ def _seconds(text: str) -> int | None:
     if seconds < 1:
         raise InputError("--for: a ban lasts at least a second", 'write it like 10m, 2h, 30d or "forever"')
     return seconds
-
-
-def _author() -> str:
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
 
 
 def _code(outcome: Outcome, mistakes: list[Mistake]) -> int:

@@ -13,6 +13,7 @@ from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural
+from quietgate.ui.warn import warn
 
 
 @click.command("boot")
@@ -26,7 +27,9 @@ def command(settings: Settings, as_json: bool) -> int:
     \b
     quietgate boot
     """
-    done = boot(Parts.at(Paths(settings.root)))
+    parts = Parts.at(Paths(settings.root))
+    done = boot(parts)
+    warn(parts)
     if as_json:
         print(forms.form("boot", {"generation": done.number, "bans": done.bans, "fresh": done.fresh, "trouble": done.trouble}))
         return Exit.PARTLY if done.trouble else Exit.OK

@@ -10,6 +10,7 @@ from quietgate.app.trial import confirm
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.warn import warn
 
 
 @click.command("confirm")
@@ -25,6 +26,7 @@ def command(settings: Settings, anyway: bool, as_json: bool) -> None:
     parts = Parts.at(Paths(settings.root))
     done = confirm(parts, anyway=anyway)
     tell(parts.paths.control, "policy")
+    warn(parts)
     if as_json:
         print(forms.form("confirm", {"generation": done.number, "proven": [f"IPv{v}" for v in done.proven]}))
         return

@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from quietgate.app.apply import down
+from quietgate.app.control import tell
 from quietgate.app.parts import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.warn import warn
 
 
 @click.command("down")
@@ -22,7 +24,10 @@ def command(settings: Settings, as_json: bool) -> None:
     \b
     sudo quietgate down
     """
-    there = down(Parts.at(Paths(settings.root)))
+    parts = Parts.at(Paths(settings.root))
+    there = down(parts)
+    tell(parts.paths.control, "history")
+    warn(parts)
     if as_json:
         print(forms.form("down", {"changed": there}))
     else:

@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from quietgate.app.control import NeedsDaemon, connected
+from quietgate.app.deeds import event, words
+from quietgate.host import deeds
 from quietgate.host.paths import Paths
+from quietgate.host.store import Store
+from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.since import parse_since
 from quietgate.ui.text import moment, safe
+from quietgate.values import Deed, What
+
+USUAL = "24h"
+UNWRITTEN = 600.0  # seconds for which an event without a number may be in the history as well
 
 
 @click.command("events")
-@click.option("-f", "--follow", is_flag=True, help="Go on as they come (the only way there is, for now).")
+@click.option(
+    "--since", metavar="TIME", help=f'From when: 12h, 7d, 2026-11-26, "2026-11-26 22:00". Default: {USUAL}; with -f only what comes.'
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as they come, with attempts and logins too. Needs the guard.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_obj
-def command(settings: Settings, follow: bool, as_json: bool) -> None:  # noqa: ARG001
-    """What the guard sees and does, as it happens.
+def command(settings: Settings, since: str | None, follow: bool, as_json: bool) -> None:
+    """What quietgate did: bans, unbans and what became of rulesets, by whom and why; the oldest first.
+
+    With -f also what the guard sees, as it happens.
 
     \b
-    sudo quietgate events -f
-    sudo quietgate events -f --json | jq 'select(.event == "ban")'
+    sudo quietgate events --since 12h
+    sudo quietgate events --since 2026-11-26 --json | jq 'select(.event == "ban")'
+    sudo quietgate events --since 1h -f
     """
-    with connected(Paths(settings.root).control, None) as stream:
+    paths = Paths(settings.root)
+    start = None if follow and since is None else parse_since(since or USUAL, time.time())
+    if not follow:
+        for deed in _recorded(paths, start or 0.0):
+            _print(deed, as_json=as_json)
+        return
+    with connected(paths.control, None) as stream:
         stream.write(b'{"ask": "events"}\n')
         stream.flush()
-        stream.readline()
+        _checked(json.loads(stream.readline()))
+        # It listens by now: what happens while the history is read is heard below, and known by its number.
+        last, late = 0, set[tuple[str, float | None]]()
+        for deed in _recorded(paths, start) if start is not None else ():
+            _print(deed, as_json=as_json)
+            last = deed.id
+            if deed.what is What.BAN and deed.at > time.time() - UNWRITTEN:
+                late.add((deed.subject, deed.until))
         for line in stream:
-            event = json.loads(line)
-            if "error" in event:
-                raise NeedsDaemon(event["error"], "start it again: quietgate events -f")
-            print(line.decode().rstrip() if as_json else safe(_words(event)), flush=True)
-            sys.stdout.flush()
+            found = _checked(json.loads(line))
+            if "seq" in found and found["seq"] <= last:
+                continue
+            if found["event"] == "ban" and "seq" not in found and (found["source"], found["until"]) in late:
+                continue
+            print(line.decode().rstrip() if as_json else safe(_words(found)), flush=True)
+
+
+def _recorded(paths: Paths, since: float) -> Iterator[Deed]:
+    if paths.store.exists():
+        with Store(paths.store, read_only=True) as store:
+            yield from deeds.read(store, since=since)
+
+
+def _print(deed: Deed, *, as_json: bool) -> None:
+    print(forms.plain(event(deed)) if as_json else f"{moment(deed.at)}  {words(deed)}", flush=True)
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    if "error" in found:
+        raise NeedsDaemon(found["error"], "start it again: quietgate events -f")
+    return found
 
 
 def _words(e: dict[str, Any]) -> str:
@@ -43,8 +90,6 @@ def _words(e: dict[str, Any]) -> str:
         case "attempt":
             user = f" as {e['user']}" if e["user"] else ""
             return f"{at}  {e['outcome']}  {e['address']}{user} ({e['method']})" + (f" x{e['times']}" if e["times"] > 1 else "")
-        case "ban":
-            return f"{at}  banned  {e['source']} until {moment(e['until'])} ({e['reason']})"
         case "would-ban":
             return f"{at}  would ban  {e['source']} until {moment(e['until'])} ({e['reason']})"
         case "login":
@@ -52,4 +97,7 @@ def _words(e: dict[str, Any]) -> str:
         case "spared":
             return f"{at}  spared  {e['source']}: {e['why']} ({e['detector']})"
         case other:
+            with contextlib.suppress(ValueError, KeyError):
+                subject = e["source"] if "source" in e else str(e["generation"])
+                return f"{at}  {words(Deed(e['at'], What(other), subject, e.get('scope', ''), e.get('until'), e['by'], e['reason']))}"
             return f"{at}  {other}"

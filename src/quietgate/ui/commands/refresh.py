@@ -9,6 +9,7 @@ from quietgate.app.parts import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.warn import warn
 
 
 @click.command("refresh")
@@ -20,7 +21,9 @@ def command(settings: Settings, as_json: bool) -> None:
     \b
     quietgate refresh
     """
-    done = refresh(Parts.at(Paths(settings.root)))
+    parts = Parts.at(Paths(settings.root))
+    done = refresh(parts)
+    warn(parts)
     if as_json:
         print(
             forms.form("refresh", {"generation": done.number, "changed": done.changed, "skipped": done.skipped, "restored": done.restored})

@@ -10,6 +10,7 @@ from quietgate.app.trial import revert
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.warn import warn
 
 
 @click.command("revert")
@@ -28,6 +29,7 @@ def command(settings: Settings, generation: int | None, as_json: bool) -> None:
     parts = Parts.at(Paths(settings.root))
     done = revert(parts, generation)
     tell(parts.paths.control, "policy")
+    warn(parts)
     if as_json:
         print(forms.form("revert", {"generation": done.number, "ended": done.ended}))
     elif done.ended is not None:

@@ -9,12 +9,15 @@ import click
 
 from quietgate.app.bans import Bans, Request
 from quietgate.app.control import tell
+from quietgate.app.deeds import PATIENCE, Teller
 from quietgate.app.parts import Parts
 from quietgate.app.policy_of import usable
 from quietgate.errors import Exit, InputError
+from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
+from quietgate.host.sessions import who
 from quietgate.host.store import Store
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
@@ -54,18 +57,18 @@ def command(settings: Settings, targets: tuple[str, ...], scope: str | None, eve
         now = time.time()
         lifted = []
         if everyone:
-            lifted = [(b.prefix, b.scope) for b in store.bans(now) if b.scope in scopes]
+            lifted = [b for b in store.bans(now) if b.scope in scopes]
         for request in requests:
-            found = [(b.prefix, b.scope) for b in store.find(request.prefix) if b.scope in scopes]
+            found = [b for b in store.find(request.prefix) if b.scope in scopes]
             lifted += found
             if not found:
                 wider = [str(b.prefix) for b in store.covering(request.prefix, now) if b.scope in scopes]
                 inside = f"it is covered by {', '.join(wider)}; unban that" if wider else "it is not banned"
                 missing.append(f"{request.prefix} ({safe(request.asked)}): {inside}")
-        Bans(store, sets, counting, prepared.policy.bans.max).unban(lifted, now)
+        Bans(store, sets, counting, prepared.policy.bans.max, Teller(Log(settings.root, PATIENCE)).tell).unban(lifted, now, who())
     tell(parts.paths.control, "bans")
     if as_json:
-        rows = [{"prefix": str(p), "scope": s.value} for p, s in lifted]
+        rows = [{"prefix": str(b.prefix), "scope": b.scope.value} for b in lifted]
         print(forms.form("unbanned", {"lifted": rows, "missing": missing, "mistakes": [str(m) for m in mistakes]}))
     else:
         for line in (*map(str, mistakes), *missing):

@@ -22,6 +22,7 @@ from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural, safe
+from quietgate.ui.warn import warn
 
 
 @click.command("up")
@@ -48,6 +49,7 @@ def command(settings: Settings, now: bool, length: str | None, force: bool, deta
     seconds = _seconds(length)
     done = up(parts, now=now, trial=seconds, force=force)
     tell(parts.paths.control, "policy")
+    warn(parts)
     for warning in done.prepared.warnings:
         print(f"warning: {safe(str(warning))}", file=sys.stderr)
     for line in _rehearsal(done):
@@ -138,6 +140,7 @@ def _wait(parts: Parts, done: Up, *, as_json: bool) -> int:
     except KeyboardInterrupt:
         with contextlib.suppress(QuietgateError):
             then = revert(parts)
+            _print(lambda: warn(parts))
             _print(lambda: print(f"\ninterrupted: {_force(then.number)}", file=sys.stderr))
         return 130
     return Exit.FAILED
@@ -148,6 +151,7 @@ def _keep(parts: Parts, done: Up, moment: Moment, *, as_json: bool) -> int:
     assert proof is not None
     kept = confirm(parts, anyway=True)  # the proof is at hand; this process may well run in the old connection
     tell(parts.paths.control, "policy")
+    _print(lambda: warn(parts))
     unproven = [f"IPv{v}" for v in (4, 6) if v not in {*kept.proven, proof.version}]
     if as_json:
         fields = {**_fields(done), "confirmed": True, "proven_by": str(proof.peer), "proven": [f"IPv{proof.version}"]}
@@ -169,6 +173,8 @@ def _over(parts: Parts, done: Up, *, as_json: bool) -> int:
         from quietgate.app.apply import clear_away
 
         clear_away(parts)
+        _print(lambda: warn(parts))
+        tell(parts.paths.control, "history")
     then = _force(newest.number if newest else None)
     if as_json:
         _print(lambda: print(forms.form("up", {**_fields(done), "confirmed": False})))
