@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from quietgate.app.deciding import of_guard
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import of_force
 from quietgate.host import fail2ban
 from quietgate.host.store import Store
 from quietgate.net import Prefix
@@ -34,7 +34,7 @@ class Comparison:
 
 def observed(parts: Parts, seconds: float) -> Comparison:
     """Compare the last `seconds`. Raises QuietgateError."""
-    counting = of_force(parts).policy.ssh.counting
+    counting = of_guard(parts).policy.ssh.counting
     since = time.time() - seconds
     ours: dict[Prefix, tuple[float, str]] = {}
     if parts.paths.store.exists():

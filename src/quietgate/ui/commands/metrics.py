@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
+from quietgate.app.deciding import of_guard
 from quietgate.app.measure import measure
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import of_force
 from quietgate.errors import QuietgateError
 from quietgate.host.paths import Paths
 from quietgate.ui.cli import Settings
@@ -36,7 +36,7 @@ def command(settings: Settings, serve: bool, as_json: bool) -> None:  # noqa: AR
     if not serve:
         sys.stdout.buffer.write(metrics.text(found))
         return
-    values = of_force(Parts.at(paths)).policy.values
+    values = of_guard(Parts.at(paths)).policy.values
     listen, file = str(values["metrics.listen"]), str(values["metrics.textfile"])
     if not listen and not file:
         print("the policy wants no metrics: neither listen nor textfile is set in [metrics]", file=sys.stderr)

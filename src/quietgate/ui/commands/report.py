@@ -13,8 +13,8 @@ from quietgate.app import digest as look
 from quietgate.app.alerting import SUMMED
 from quietgate.app.alerts import key
 from quietgate.app.control import tell
+from quietgate.app.deciding import usable
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
 from quietgate.app.report import Row, observed
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import InputError, StateError

@@ -9,8 +9,9 @@ import sys
 import click
 
 from quietgate.app.daemon import Daemon
+from quietgate.app.deciding import of_guard
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import flag, of_force
+from quietgate.app.policy_of import flag
 from quietgate.errors import Busy
 from quietgate.host.lock import locked
 from quietgate.host.paths import Paths
@@ -33,7 +34,7 @@ def command(settings: Settings, until_end: bool, as_json: bool) -> None:  # noqa
     parts = Parts.at(Paths(settings.root))
     try:
         with locked(parts.paths.guard_lock):
-            if not flag(of_force(parts).policy, "guard.enabled"):
+            if not flag(of_guard(parts).policy, "guard.enabled"):
                 print("the policy switches the guard off (enabled = false in [guard])", file=sys.stderr)
                 return
             asyncio.run(Daemon(parts).run(until_end=until_end))

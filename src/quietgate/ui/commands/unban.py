@@ -9,8 +9,8 @@ import click
 
 from quietgate.app.bans import Bans, Request
 from quietgate.app.control import tell
+from quietgate.app.deciding import usable
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
 from quietgate.errors import Exit, InputError
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
