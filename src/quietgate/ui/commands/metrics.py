@@ -12,7 +12,7 @@ import click
 from quietgate.app.deciding import of_guard
 from quietgate.app.measure import measure
 from quietgate.app.parts import Parts
-from quietgate.errors import QuietgateError
+from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host.paths import Paths
 from quietgate.ui.cli import Settings
 
@@ -26,12 +26,19 @@ EVERY = 15.0  # seconds between two texts for node_exporter
 def command(settings: Settings, serve: bool, as_json: bool) -> None:  # noqa: ARG001
     """Figures in Prometheus' text format.
 
+    Who may not ask the guard gets none, and exit code 77. A member of `control.group` gets those that the guard knows.
+
     \b
     sudo quietgate metrics
     """
     from quietgate.ui import metrics
 
     paths = Paths(settings.root)
+    now = measure(Parts.at(paths))
+    if now.denied:
+        raise NotPermitted(f"no figures: {now.why_not}", "run this as root, or let its user join the group that control.group names")
+    if now.generation is None:
+        print("the ruleset and the database may not be looked at by this user: their figures are left out", file=sys.stderr)
     found = metrics.registry(lambda: measure(Parts.at(paths)))
     if not serve:
         sys.stdout.buffer.write(metrics.text(found))
