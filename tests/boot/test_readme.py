@@ -96,7 +96,12 @@ def test_the_three_usual_mistakes_are_answered_with_a_remedy(newcomer: Machine) 
     policy = m.sh("cat /etc/quietgate/quietgate.toml")
     without_root(m)
     m.write("/etc/quietgate/quietgate.toml", MISTYPED)
-    for command in ("check", "show", "diff", "up", "up --now", "doctor", "why 192.0.2.1"):
+    for command, code in (("doctor", 1), ("why 192.0.2.1", 0)):
+        assert re.search(r"/etc/quietgate/quietgate.toml:3: .*; ", m.sh(f"quietgate {command}", expect=code)), (
+            "they answer for what is in force"
+        )
+    assert "is in force all the same, with:" in m.sh("quietgate diff", expect=2)
+    for command in ("check", "show", "up", "up --now"):
         said = m.sh(f"quietgate {command}", expect=2)
         assert [int(n) for n in re.findall(r"^/etc/quietgate/quietgate.toml:(\d): .*; ", said, re.MULTILINE)] == [3, 4, 5, 6], said
         assert "did you mean ssh.ports?" in said
@@ -104,7 +109,9 @@ def test_the_three_usual_mistakes_are_answered_with_a_remedy(newcomer: Machine) 
     assert "This goes by the policy in force" in m.sh("quietgate ban 192.0.2.1"), "whoever is attacked need not mend a file first"
     m.sh("rm /etc/quietgate/quietgate.toml")
     assert "there is no policy. This goes by the policy in force" in m.sh("quietgate ban 192.0.2.2")
-    for command in ("check", "show", "diff", "up", "up --now", "doctor", "why 192.0.2.1"):
+    for command, code in (("doctor", 1), ("why 192.0.2.1", 0), ("diff", 2)):
+        assert "there is no policy" in m.sh(f"quietgate {command}", expect=code)
+    for command in ("check", "show", "up", "up --now"):
         said = m.sh(f"quietgate {command}", expect=2)
         assert said == "/etc/quietgate/quietgate.toml: there is no policy\nwrite one that fits this host: quietgate init\n"
     assert m.sh("quietgate status").endswith("next: quietgate init\n"), "what is in force stays, and the remedy is named"

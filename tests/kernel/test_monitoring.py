@@ -17,6 +17,7 @@ from tests.kernel.guarded import guarded
 from tests.kernel.lab import QUIETGATE, Pair, wait_for
 from tests.kernel.people import ADMIN, logged_in
 from tests.kernel.receivers import MailServer
+from tests.kernel.test_in_force import as_nobody
 from tests.ui.test_metrics import prometheus  # noqa: F401  a fixture
 from tests.ui.test_nagios import parsed
 
@@ -94,6 +95,21 @@ def test_a_plugin_without_an_answer_ends_in_time(tmp_path: Path) -> None:
                           env={**os.environ, "PATH": f"{place}:{os.environ['PATH']}"})  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "QUIETGATE UNKNOWN - no answer in time\n")
     assert time.monotonic() - begin < 4
+
+
+def test_metrics_without_rights_end_with_77(pair: Pair) -> None:
+    with guarded(pair, policy="") as g:
+        done = as_nobody(pair, "quietgate", "metrics")
+        assert (done.returncode, done.stdout) == (77, "")
+        assert "may not be used by this user" in done.stderr
+        done = as_nobody(pair, "check_quietgate")
+        assert (done.returncode, done.stdout.startswith("QUIETGATE UNKNOWN - nothing can be seen: ")) == (3, True)
+        g.stop()
+        assert "quietgate_guard_up 0.0" in pair.quietgate("metrics")
+        done = as_nobody(pair, "quietgate", "metrics")
+        assert (done.returncode, "quietgate_guard_up 0.0" in done.stdout) == (0, True), "that it does not run can be seen by everybody"
+        assert "may not be looked at by this user" in done.stderr
+        assert as_nobody(pair, "check_quietgate").returncode == 2
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:9911", "/run/quietgate/metrics.sock"])

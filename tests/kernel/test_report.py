@@ -1,4 +1,4 @@
-"""Beside fail2ban, observed: what each would have shut out, from a database as fail2ban itself makes it."""
+"""Beside fail2ban, observed and enforced: what each shuts out, from a database as fail2ban itself makes it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def test_both_are_compared_source_by_source(pair: Pair) -> None:
         for _ in range(5):
             g.guess("198.19.66.6", "root", 1)
         wait_for(lambda: "198.19.66.6" in pair.quietgate("report", "--observed"), "it would have been banned", 3)
+        assert pair.quietgate("report", "--observed").startswith("guard.mode is observe; in the last 7d: 1 source would have been banned\n")
         assert "no fail2ban here" in pair.quietgate("report", "--observed")
         file = pair.root / "var/lib/fail2ban/fail2ban.sqlite3"
         file.parent.mkdir(parents=True)
@@ -38,3 +39,28 @@ def test_both_are_compared_source_by_source(pair: Pair) -> None:
         assert set(rows) == {"198.19.66.6", "198.19.77.7", "2001:db8:9::/64"}
         assert rows["198.19.66.6"]["why"].startswith("burst: 5 in 10m")
         assert not g.banned("198.19.66.6")
+
+
+def test_enforced_the_real_bans_are_compared(pair: Pair) -> None:
+    """A ban that was made and lifted counts too: the offender is remembered."""
+    with guarded(pair, "PermitRootLogin yes", policy='[ssh]\nlimit = "off"\n') as g:
+        for source in ("198.19.66.6", "198.19.66.7"):
+            for _ in range(5):
+                g.guess(source, "root", 1)
+        wait_for(lambda: "2 sources banned" in pair.quietgate("report", "--observed"), "both are banned", 10)
+        pair.quietgate("unban", "198.19.66.7")
+        file = pair.root / "var/lib/fail2ban/fail2ban.sqlite3"
+        file.parent.mkdir(parents=True)
+        with sqlite3.connect(file) as db:
+            db.execute(SCHEMA)
+            for ip in ("198.19.66.6", "198.19.77.7"):
+                db.execute("INSERT INTO bans VALUES ('sshd', ?, ?, 600, 1, '{}')", (ip, int(time.time())))
+        said = pair.quietgate("report", "--observed")
+        assert said.startswith("guard.mode is enforce; in the last 7d: 2 sources banned\n")
+        assert "fail2ban banned 2: 1 of them the same, 1 that we did not; it missed 1" in said
+        assert "WE BANNED" in said
+        assert "would have" not in said.lower()
+        form = json.loads(pair.quietgate("report", "--observed", "--json"))
+        assert form["mode"] == "enforce"
+        rows = {r["source"]: (r["ours"] is not None, r["theirs"] is not None, r["observed"]) for r in form["rows"]}
+        assert rows == {"198.19.66.6": (True, True, False), "198.19.66.7": (True, False, False), "198.19.77.7": (False, True, False)}

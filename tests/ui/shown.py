@@ -7,16 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import click
 from click.testing import CliRunner
 
-from quietgate.app.alerts import Record
+from quietgate.app.alerts import Record as Alerts
+from quietgate.app.deciding import Deciding
 from quietgate.app.differ import Difference
-from quietgate.app.doctor import Finding
+from quietgate.app.doctor import Checkup, Finding
 from quietgate.app.explain import Explanation
+from quietgate.app.generations import Record
+from quietgate.app.prepare import Prepared
 from quietgate.app.status import Guard, Status
 from quietgate.errors import Origin
 from quietgate.firewall.access import Change as Access
@@ -27,6 +30,7 @@ from quietgate.firewall.rules import Hook, Rule
 from quietgate.host.paths import Paths
 from quietgate.host.store import Store
 from quietgate.net import parse_address, parse_prefix
+from quietgate.policy.changes import Change as Setting
 from quietgate.ui.cli import Settings
 from quietgate.ui.terminal import Screen
 from quietgate.values import Ban, Guess, Login, Noted, Parcel, Scope
@@ -60,13 +64,17 @@ WHY = Explanation(
     sets=(), slots_used=3, slots=5, next_slot=12.0, bans=BANS[:1], up=True, kernel=True, policy_differs=True,
     history=(Guess(NOW - 4000, A, A, "failed", "root", "password",
                    f"pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={A}  user=root{EVIL}", 2),),
-    logins=(Login("bob", A, NOW - 50, "journal"),),
+    logins=(Login("bob", A, NOW - 50, "journal"),), generation=4, looked_at=("generation 4, which is in force", "our sets in the kernel"),
+    not_looked_at=("table inet filter of ufw, which drops what it does not accept", EVIL), wrong=f"/etc/quietgate/quietgate.toml:2: {EVIL}",
 )  # fmt: skip
+# What is in force: nothing of it is printed by these.
+TOLD = Deciding(cast("Prepared", None), 4, Record(4, "", "", (22,), (), NOW), trial=False, written=None)
 DIFF = Difference(
-    4, drift=True, rules=(Change("rule in ssh.trusted", "tcp dport 22 ip saddr @trusted4 accept", "tcp dport { 22, 2222 } ip saddr @trusted4 counter name ssh_known accept"),
+    TOLD, drift=True, settings=(Setting("ssh.limit", '"5 per 1m"', '"10 per 1m"'), Setting("firewall.deny", "[]", "[...]", tuple(f'"198.18.{n}.0/24"' for n in range(12)))),
+    moved=("sshd's ports: 22 -> 22, 2222",), rules=(Change("rule in ssh.trusted", "tcp dport 22 ip saddr @trusted4 accept", "tcp dport { 22, 2222 } ip saddr @trusted4 counter name ssh_known accept"),
                           Change("elements of deny4", None, ", ".join(f"198.18.{n}.0/24" for n in range(12)))),
     people=(Access(Who("192.0.2.7 (ssh.trusted, @office)", parse_address("192.0.2.7")), Target("tcp", 22), "yes", "limited"),
-            Access(Who("everyone else over IPv6", parse_address("2001:db8::9")), Target("ping", 0), "no", "yes")), text="")  # fmt: skip
+            Access(Who("everyone else over IPv6", parse_address("2001:db8::9")), Target("ping", 0), "no", "yes")))  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -95,10 +103,10 @@ def said(name: str, screen: Screen, root: Path) -> str:
     values: dict[str, dict[str, Callable[..., Any]]] = {
         "status": {"status": lambda _: STATUS},
         "why": {"why": lambda *_, **__: WHY},
-        "doctor": {"prepare": lambda _: None, "examine": lambda *_: list(FINDINGS)},
+        "doctor": {"checkup": lambda _: Checkup(TOLD, FINDINGS, new=FINDINGS[1:])},
         "diff": {"difference": lambda _: DIFF},
         "alerts": {
-            "alerts.record": lambda *_: Record((ENTRY,), (Parcel("1", "mail-1", "", NOW - 70, NOW, 3, "nobody listens on port 25"),))
+            "alerts.record": lambda *_: Alerts((ENTRY,), (Parcel("1", "mail-1", "", NOW - 70, NOW, 3, "nobody listens on port 25"),))
         },
         "report": {"look.digest": lambda *_: pictures.shown()},
         "bans": {},

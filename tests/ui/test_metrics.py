@@ -55,6 +55,11 @@ def test_what_cannot_be_seen_is_missing_and_not_zero() -> None:
     assert names == {"quietgate_build_info", "quietgate_guard_up"}
 
 
+def test_who_may_not_ask_does_not_read_that_the_guard_is_down() -> None:
+    names = {name for name, _, _ in samples(Measures(0.0, None, "may not ask", denied=True))}
+    assert names == {"quietgate_build_info"}
+
+
 def test_hostile_text_in_a_label_stays_in_its_label() -> None:
     text = exposed()
     assert "\x1b" not in text

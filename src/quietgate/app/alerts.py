@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from quietgate.app import messages
 from quietgate.app.control import tell
+from quietgate.app.deciding import usable
 from quietgate.app.delivery import Delivery
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
 from quietgate.errors import InputError, NotPermitted, QuietgateError
 from quietgate.guard.alerts import Raise, Topic
 from quietgate.guard.quiet import Told

@@ -28,6 +28,8 @@ from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import own_login
 from quietgate.host.store import Store
+from quietgate.policy.changes import Change, changes
+from quietgate.policy.load import load
 from quietgate.values import What
 
 WAIT = 10.0  # seconds for the lock: the guard or a refresh may hold it for a moment
@@ -38,7 +40,7 @@ class Up:
     """What `up` did. `changed` is False when the same ruleset was already in force; `settings`: then the rest of the policy was not, and is
     now; `trial` its seconds, None at once.
 
-    `report`: what the rehearsal proved; None where there was none.
+    `report`: what the rehearsal proved; None where there was none. `differences`: those settings, old and new.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Up:
     trial: int | None = None
     report: Report | None = None
     settings: bool = False
+    differences: tuple[Change, ...] = ()
 
 
 def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False) -> Up:
@@ -114,7 +117,8 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
         else:
             changed = False
         # What the guard alone obeys changes no rule, and needs no trial: nobody can be locked out by it.
-        settings = not changed and record.contents != contents(prepared)
+        settings = not changed and record.contents != prepared.texts
+        differences = changes(load(record.written()).policy, prepared.policy) if settings and record.contents else ()
         generation = Generation(record.number, prepared.ruleset)
         if changed:
             parts.nft.load(sets_only(generation))
@@ -133,10 +137,10 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
         listed = listing(parts.nft, record.number)
         parts.generations.confirm(replace(record, listing=listed, nft=str(parts.nft.version())))
     elif settings:
-        parts.generations.confirm(replace(record, contents=contents(prepared), files=prepared.files))
+        parts.generations.confirm(replace(record, contents=prepared.texts, files=prepared.files))
     elif (newest := parts.generations.newest()) is None or newest.number != record.number:
         parts.generations.confirm(record)  # the crash between kernel and disk is mended here
-    return Up(record.number, changed, bans, known_now, floor, prepared, settings=settings)
+    return Up(record.number, changed, bans, known_now, floor, prepared, settings=settings, differences=differences)
 
 
 def fill(parts: Parts, store: Store, sets: SetWriter, prepared: Prepared, now: float) -> tuple[int, int, int]:
@@ -250,15 +254,10 @@ def _record(parts: Parts, prepared: Prepared, inside: Inside, now: float) -> Rec
     return Record(
         number, prepared.digest, prepared.text(number), prepared.ports.ports, prepared.files, now,
         shared=sets_only(Generation(number, prepared.ruleset)),
-        contents=contents(prepared),
+        contents=prepared.texts,
         counting=(counting.source4, counting.source6),
         by=own_login(),
     )  # fmt: skip
-
-
-def contents(prepared: Prepared) -> tuple[tuple[str, str], ...]:
-    """The policy files, as a record keeps them."""
-    return tuple((f.name, f.content.decode()) for f in prepared.contents)
 
 
 def _note_connections(parts: Parts, record: Record, inside: Inside) -> None:

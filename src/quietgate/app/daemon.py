@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from quietgate.app.alerting import Alerting
 from quietgate.app.control import Control
+from quietgate.app.deciding import of_guard
 from quietgate.app.guard_state import GUARDS, STOPS
 from quietgate.app.history import history
 from quietgate.app.jumps import follow
@@ -26,7 +27,7 @@ from quietgate.app.mend import mend
 from quietgate.app.names_kept import Names
 from quietgate.app.parts import Parts
 from quietgate.app.pending import Pending
-from quietgate.app.policy_of import flag, number, of_force, settings
+from quietgate.app.policy_of import flag, number, settings
 from quietgate.app.restore import refill
 from quietgate.app.senses import Senses
 from quietgate.app.shared import Shared
@@ -60,7 +61,7 @@ class Daemon:
     """The guard. `run` returns when it is told to stop."""
 
     def __init__(self, parts: Parts) -> None:
-        prepared = of_force(parts)
+        prepared = of_guard(parts)
         values = prepared.policy.values
         engine = core.Engine(settings(prepared), self._past, self._until, history=self._history)
         control = Control(parts.paths.control, str(values["control.group"]), self._answer)
@@ -204,7 +205,7 @@ class Daemon:
         """
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            self.shared.prepared = await asyncio.get_running_loop().run_in_executor(None, of_force, self.shared.parts)
+            self.shared.prepared = await asyncio.get_running_loop().run_in_executor(None, of_guard, self.shared.parts)
             self.engine.change(settings(self.shared.prepared))
             self.names = self._names()
             self.alerting.change()

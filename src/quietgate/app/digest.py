@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quietgate.app.alerts import standing
+from quietgate.app.deciding import usable
 from quietgate.app.doctor import Finding, examine
 from quietgate.app.names_kept import exists
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
 from quietgate.app.status import Guard, guard
 from quietgate.errors import QuietgateError
 from quietgate.host.book import Book

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from quietgate.app import known
 from quietgate.app.after_floor import leaving
+from quietgate.app.deciding import Deciding, deciding
 from quietgate.app.guard_state import UNIT, guard_state, is_expected, missing_log
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
@@ -48,6 +49,29 @@ class Finding:
     severity: str
     what: str
     remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """The findings under the policy that decides (`told`); `new` and `gone`: those that the policy on disk would bring and take away."""
+
+    told: Deciding
+    findings: tuple[Finding, ...]
+    new: tuple[Finding, ...] = ()
+    gone: tuple[Finding, ...] = ()
+
+
+def checkup(parts: Parts) -> Checkup:
+    """Examine this host under what is in force, and say what `up` would change. Raises QuietgateError."""
+    told = deciding(parts)
+    found = examine(parts, told.prepared)
+    if told.wrong:
+        found.insert(0, Finding("policy", "problem", f"the policy on disk has a mistake, and `quietgate up` would refuse it: {told.wrong}",
+                                "correct it, then: quietgate check" if told.mistakes else "quietgate init"))  # fmt: skip
+    if not told.differs or told.written is None or told.written is told.prepared:
+        return Checkup(told, tuple(found))
+    after = examine(parts, told.written)
+    return Checkup(told, tuple(found), tuple(f for f in after if f not in found), tuple(f for f in found if f not in after))
 
 
 def examine(parts: Parts, prepared: Prepared) -> list[Finding]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from quietgate.app.control import NeedsDaemon, ask
+from quietgate.app.control import ask
 from quietgate.app.inside import look
 from quietgate.app.parts import Parts
-from quietgate.errors import QuietgateError
+from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host import conntrack
 from quietgate.host.book import Book
 from quietgate.host.store import Store
@@ -24,6 +24,7 @@ from quietgate.host.store import Store
 class Measures:
     """`guard`: what it says of itself, None if it does not answer (`why_not` tells). `generation`: which one decides, 0 for none, None
     where this user may not look; so are `bans` and `alerts` None. `trial`: seconds that one runs still. `held`: taken down by hand.
+    `denied`: the guard may not be asked by this user, so that nobody knows whether it runs.
     """
 
     at: float
@@ -37,17 +38,18 @@ class Measures:
     alerts: Mapping[str, int] | None = None
     waiting: int | None = None
     conntrack: tuple[int, int] | None = None
+    denied: bool = False
 
 
 def measure(parts: Parts, timeout: float = 5.0) -> Measures:
     """Look. `timeout`: seconds for the guard's answer. Raises nothing: what cannot be seen is missing."""
     guard: Mapping[str, Any] | None = None
-    why_not = ""
+    why_not, denied = "", False
     try:
         said = ask(parts.paths.control, {"ask": "status"}, timeout)
-        guard, why_not = (None, str(said["error"])) if "error" in said else (said, "")
-    except NeedsDaemon as error:
-        why_not = error.message
+        guard, why_not, denied = (None, str(said["error"]), said.get("id") == "permission") if "error" in said else (said, "", False)
+    except NotPermitted as error:
+        why_not, denied = error.message, True
     except QuietgateError as error:
         why_not = error.message
     generation = trial = bans = alerts = waiting = None
@@ -67,4 +69,4 @@ def measure(parts: Parts, timeout: float = 5.0) -> Measures:
     held = False
     with contextlib.suppress(OSError):
         held = parts.paths.held_down.exists()
-    return Measures(time.time(), guard, why_not, generation, trial, held, counters, bans, alerts, waiting, conntrack.fill())
+    return Measures(time.time(), guard, why_not, generation, trial, held, counters, bans, alerts, waiting, conntrack.fill(), denied)

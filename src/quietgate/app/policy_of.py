@@ -1,13 +1,10 @@
-"""What the policy in force says to the guard: thresholds, sentences, who is spared."""
+"""What a policy says to the guard: thresholds, sentences, who is spared."""
 
 from __future__ import annotations
 
 from typing import cast
 
-from quietgate.app.inside import in_force, look
-from quietgate.app.parts import Parts
-from quietgate.app.prepare import Prepared, prepare, prepare_from
-from quietgate.errors import InputError, PolicyError
+from quietgate.app.prepare import Prepared
 from quietgate.guard.alerts import Topic
 from quietgate.guard.bans import Sentences
 from quietgate.guard.detect import NAMES, Threshold
@@ -19,29 +16,6 @@ from quietgate.net import NEVER_BANNED, PrefixSet
 from quietgate.policy.model import Policy, prefixes_of
 from quietgate.policy.terms import Rate
 from quietgate.values import Scope
-
-
-def of_force(parts: Parts) -> Prepared:
-    """The policy that was confirmed last; where there is none, the one on disk. Raises QuietgateError."""
-    record = in_force(parts.generations, look(parts.nft)) or parts.generations.newest()
-    if record is not None and record.contents:
-        # Names are what they were at the last `up` or refresh: the guard has no way to a resolver (its unit knows no INET).
-        return prepare_from(parts.paths, record.written(), ask=False)
-    return prepare(parts.paths)
-
-
-def usable(parts: Parts) -> tuple[Prepared, str]:
-    """The policy on disk, or, where that has mistakes or is gone, the one in force, with a word about it: nobody shall have to mend
-    a file before he can ban. Raises QuietgateError where there is neither.
-    """
-    try:
-        return prepare(parts.paths), ""
-    except InputError as error:
-        record = in_force(parts.generations, look(parts.nft))
-        if record is None or not record.contents:
-            raise
-        first = error.problems[0] if isinstance(error, PolicyError) else error.message
-        return of_force(parts), f"{first}. This goes by the policy in force; see `quietgate check`"
 
 
 def settings(prepared: Prepared) -> Settings:

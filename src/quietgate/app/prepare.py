@@ -40,6 +40,11 @@ class Prepared:
         """The names of the files it was made from."""
         return tuple(f.name for f in self.contents)
 
+    @property
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Name and text of each file, as a record keeps them."""
+        return tuple((f.name, f.content.decode()) for f in self.contents)
+
     def text(self, number: int) -> str:
         """The ruleset as nft text, as generation `number`."""
         return render(Generation(number, self.ruleset))
@@ -62,22 +67,28 @@ def prepare(paths: Paths, files: Sequence[Path] = ()) -> Prepared:
     return prepare_from(paths, contents, problems)
 
 
-def prepare_from(paths: Paths, contents: Sequence[File], problems: Sequence[Problem] = (), *, ask: bool = True) -> Prepared:
-    """The same, from files that were read before. `ask` False takes the last addresses of host names, and asks no resolver."""
+def prepare_from(
+    paths: Paths, contents: Sequence[File], problems: Sequence[Problem] = (), *, ask: bool = True, ports: tuple[int, ...] = ()
+) -> Prepared:
+    """The same, from files that were read before. `ask` False takes the last addresses of host names, and asks no resolver. `ports`:
+    those that count as sshd's, as in a ruleset that was loaded with them, whatever sshd listens on now.
+    """
     loaded = load(contents)
     policy = loaded.policy
     resolved, stale = _resolve(policy, paths, ask=ask)
     mistakes = [*problems, *loaded.problems, *conflicts(policy, resolved), *unresolved(policy, resolved)]
     if mistakes:
         raise PolicyError(mistakes)
-    ports = find_ports(policy.ssh.ports)
-    lost = lost_ports(policy, ports.ports, ports.listening)
+    found = find_ports(policy.ssh.ports)
+    lost = lost_ports(policy, found.ports, found.listening)
     if lost and policy.firewall.default == "drop":  # the door stays a door
-        ports = replace(ports, ports=tuple(sorted({*ports.ports, *lost})))
-    warnings = (*loaded.warnings, *stale, *ssh_rules(policy, ports.ports), *lost_problems(policy, lost))
-    ruleset = compile_policy(policy, Facts(Door(ports.ports, ports.bound, ports.begin, ports.grace), resolved))
+        found = replace(found, ports=tuple(sorted({*found.ports, *lost})))
+    if ports:
+        found = replace(found, ports=ports)
+    warnings = (*loaded.warnings, *stale, *ssh_rules(policy, found.ports), *lost_problems(policy, lost))
+    ruleset = compile_policy(policy, Facts(Door(found.ports, found.bound, found.begin, found.grace), resolved))
     digest = hashlib.sha256(render(Generation(1, ruleset)).encode()).hexdigest()
-    return Prepared(policy, ruleset, ports, resolved, warnings, tuple(contents), digest)
+    return Prepared(policy, ruleset, found, resolved, warnings, tuple(contents), digest)
 
 
 def _resolve(policy: Policy, paths: Paths, *, ask: bool) -> tuple[dict[str, tuple[Prefix, ...]], list[Problem]]:

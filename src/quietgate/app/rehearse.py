@@ -29,7 +29,7 @@ from quietgate.firewall.rules import Ruleset
 from quietgate.host import others, sockets
 from quietgate.host.accounts import user_name
 from quietgate.host.netlink import Item, SetWriter
-from quietgate.host.scratch import Scratch, Try, paths_to
+from quietgate.host.scratch import Guest, Scratch, Try, paths_to
 from quietgate.host.store import Store
 from quietgate.net import BITS, LINK_LOCAL6, Counting, Prefix, PrefixSet
 from quietgate.policy.load import File, load
@@ -86,7 +86,7 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
     report = Report("real connections")
     probes = list(_probes(prepared, store, in_force, now, report, remembered=remembered))
     report.failed += _denied(prepared, store, now)
-    ruleset = _roomy(prepared)
+    ruleset = roomy(prepared)
     state = State.of(prepared, store, probes, now)
     reachable = paths_to(sorted({p.address for p in probes}))
     for probe in probes:
@@ -94,7 +94,7 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
             report.unknown.append(f"{probe.address} ({probe.why}): this host has no path to it now")
     todo = {p: Try(p.address, p.port, reachable[p.address].interface, reachable[p.address].local) for p in probes if p.address in reachable}
     try:
-        _really(todo, prepared, ruleset, state, report)
+        connect_all(todo, prepared, ruleset, state, report)
     except NftError:
         raise
     except (PermissionError, HostError) as error:
@@ -105,44 +105,6 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
         _evaluated(todo, prepared, ruleset, state, report)
     report.seconds = time.monotonic() - begin
     return report
-
-
-@dataclass(frozen=True, slots=True)
-class Proved:
-    """What a real packet met, beside what the evaluator says of the same: verdicts, and what ended it ("" if nothing did)."""
-
-    let_in: bool
-    expected: bool
-    by: str
-    unknown: str = ""
-
-    @property
-    def foreign(self) -> bool:
-        """True if another tool's table ended it."""
-        return self.by.startswith(FOREIGN)
-
-    @property
-    def agree(self) -> bool:
-        """False is a bug of ours: our rules alone say otherwise."""
-        return bool(self.unknown) or self.foreign or self.let_in == self.expected
-
-
-def prove(prepared: Prepared, store: Store, address: Prefix, port: int, now: float) -> Proved:
-    """Try one new TCP connection in a copy of this host, under the policy and the bans, floor and known sources of now."""
-    probe = Probe(address, port, "asked for")
-    ruleset = _roomy(prepared)
-    state = State.of(prepared, store, [probe], now)
-    ways = paths_to([address])
-    if address not in ways or LINK_LOCAL6.covers(address):
-        return Proved(let_in=False, expected=False, by="", unknown=f"this host has no path to {address} that can be rehearsed")
-    way = ways[address]
-    expected = decide_for(ruleset, address, port, state.memory(), way.interface).verdict == "accept"
-    report = Report("real connections")
-    try:
-        _really({probe: Try(address, port, way.interface, way.local)}, prepared, ruleset, state, report)
-    except (PermissionError, HostError) as error:
-        return Proved(let_in=False, expected=expected, by="", unknown=f"no namespace to rehearse in: {error}")
-    return Proved(bool(report.proven), expected, report.failed[0].by if report.failed else "", "; ".join(report.unknown))
 
 
 def refusal(report: Report) -> Refused | None:
@@ -231,7 +193,8 @@ def _denied(prepared: Prepared, store: Store, now: float) -> Iterator[Failure]:
                     )
 
 
-def _roomy(prepared: Prepared) -> Ruleset:
+def roomy(prepared: Prepared) -> Ruleset:
+    """The rules of a policy, with places for everybody: in a rehearsal all come at once."""
     ports = prepared.ports
     return compile_policy(prepared.policy, Facts(Door(ports.ports, ports.bound, OPEN, ports.grace), prepared.resolved))
 
@@ -308,18 +271,21 @@ class State:
 # -- real connections
 
 
-def _really(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state: State, report: Report) -> None:
+def connect_all(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state: State, report: Report, guest: Guest | None = None,
+                decision: Decision | None = None) -> None:  # fmt: skip
+    """Try them. With a `guest` the connections are for that one, and nobody on this host answers. `decision`: the evaluator's of the one."""
     if not todo:
         return
     generation = Generation(1, ruleset)
-    with Scratch(list(todo.values())) as scratch:
+    with Scratch(list(todo.values()), guest) as scratch:
         bound = (
             [x.address for x in sockets.listeners() if x.port in prepared.ports.ports and not x.wildcard and x.address]
             if prepared.ports.bound
             else []
         )
         local = {t.local for t in todo.values()}
-        scratch.listen(sorted({t.port for t in todo.values()}), [b for b in bound if b in local])
+        if guest is None:
+            scratch.listen(sorted({t.port for t in todo.values()}), [b for b in bound if b in local])
         old = scratch.connect([t for p, t in todo.items() if p.session], FIRST)
         missing = others.load_into(scratch.here.run)
         report.unknown += [f"{what}: it could not be loaded again, so what it drops is not seen" for what in missing]
@@ -340,7 +306,7 @@ def _really(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state:
             s.close()
     for probe, one in todo.items():
         if one not in new and one not in late:
-            report.failed.append(_failure(probe, "a new connection", ended.get(one), ruleset, state))
+            report.failed.append(_failure(probe, "a new connection", ended.get(one), ruleset, state, decision))
         elif probe.session and one in old and one not in alive:
             report.failed.append(Failure(probe, "the open session", "the candidate's first rules", "report this: it is a bug of ours"))
         else:
@@ -386,10 +352,12 @@ def _live(sets: SetWriter, old: Mapping[Try, object], scratch: Scratch) -> None:
             sets.add(names.live(version), items)
 
 
-def _failure(probe: Probe, kind: str, ended: tuple[str, str] | None, ruleset: Ruleset, state: State) -> Failure:
+def _failure(
+    probe: Probe, kind: str, ended: tuple[str, str] | None, ruleset: Ruleset, state: State, said: Decision | None = None
+) -> Failure:
     """Name the rule: the kernel's own trace where there is one, the evaluator's answer else."""
     if ended is None:
-        decision = decide_for(ruleset, probe.address, probe.port, state.memory())
+        decision = said or decide_for(ruleset, probe.address, probe.port, state.memory())
         if decision.verdict == "accept":
             return Failure(
                 probe, kind, "something that could not be traced", "see `quietgate doctor`; `quietgate up --force` tries it on trial"
@@ -423,8 +391,13 @@ def _remedy(id_: str) -> str:
 
 def decide_for(ruleset: Ruleset, address: Prefix, port: int, memory: Memory, interface: str = "eth0") -> Decision:
     """Return what the rules alone do with the first packet of a new connection to a port."""
+    return decide(ruleset, first_packet(address, port, interface), memory)
+
+
+def first_packet(address: Prefix, port: int, interface: str = "eth0") -> Packet:
+    """The first packet of a new connection to this host."""
     local = Prefix(address.version, 1, BITS[address.version])
-    return decide(ruleset, Packet(address, local, 6, 40000, port, frozenset({"syn"}), iif=interface, expires=120.0), memory)
+    return Packet(address, local, 6, 40000, port, frozenset({"syn"}), iif=interface, expires=120.0)
 
 
 def _evaluated(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state: State, report: Report) -> None:

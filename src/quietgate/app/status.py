@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quietgate.app import admins, known
-from quietgate.app.apply import contents
 from quietgate.app.control import ask
+from quietgate.app.deciding import in_effect, is_in_force
 from quietgate.app.doctor import Finding, examine, limited_now
-from quietgate.app.generations import Record
 from quietgate.app.guard_state import ANSWERS, GuardState, guard_state
 from quietgate.app.inside import drifted, in_force, look
 from quietgate.app.parts import Parts
-from quietgate.app.prepare import Prepared, prepare, prepare_from
+from quietgate.app.prepare import Prepared, prepare
 from quietgate.app.verdict import WHY, Facts, judge
 from quietgate.errors import QuietgateError, StateError
 from quietgate.host import conntrack
@@ -22,7 +21,6 @@ from quietgate.host.book import Book
 from quietgate.host.files import policy_files
 from quietgate.host.store import Store
 from quietgate.host.systemd import start_words
-from quietgate.policy.load import load
 from quietgate.policy.model import Policy
 
 
@@ -89,14 +87,13 @@ def status(parts: Parts) -> Status:
         prepared = prepare(parts.paths)
     except QuietgateError as mistake:
         error, absent = mistake.message, not policy_files(parts.paths.policy, parts.paths.drop_ins)
-    differs = prepared is not None and record is not None and not _is_in_force(prepared, record)
+    differs = prepared is not None and record is not None and not is_in_force(prepared, record)
     left = max(inside.left.values()) if inside.on_trial else None
     lapsed = inside.candidate if record is not None and not inside.on_trial else None
-    told = _in_effect(parts, record, prepared)
+    told = in_effect(parts, record, prepared)
     ssh = told.policy.ssh if told else None
     up = inside.living is not None
-    examined = prepared or told  # as `doctor` has it: what would be in force after the next `up`
-    findings = examine(parts, examined) if examined else []
+    findings = examine(parts, told) if told else []
     kept, store_error = _Kept(), ""
     try:
         kept = _kept(parts, told.policy if told else None)
@@ -160,23 +157,6 @@ def status(parts: Parts) -> Status:
         alerts=kept.alerts,
         undelivered=kept.undelivered,
     )
-
-
-def _in_effect(parts: Parts, record: Record | None, prepared: Prepared | None) -> Prepared | None:
-    """What decides now, whatever was written on the disk since; the policy on disk where nothing is in force."""
-    if record is None or not record.contents or (prepared is not None and _is_in_force(prepared, record)):
-        return prepared
-    try:
-        return prepare_from(parts.paths, record.written(), ask=False)
-    except QuietgateError:
-        return prepared  # it was right once: another version of ours reads it differently
-
-
-def _is_in_force(prepared: Prepared, record: Record) -> bool:
-    """True if a policy means what the one in force does: the rules, and what the guard alone obeys."""
-    if prepared.digest != record.digest:
-        return False
-    return not record.contents or contents(prepared) == record.contents or load(record.written()).policy.meaning == prepared.policy.meaning
 
 
 def guard(parts: Parts) -> Guard | None:

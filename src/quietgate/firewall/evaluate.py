@@ -7,7 +7,7 @@ Used by `why`, and held against the kernel with real packets by a test. What the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from quietgate.firewall import rules as r
@@ -160,6 +160,19 @@ def decide(ruleset: r.Ruleset, packet: Packet, world: World, hooks: Iterable[r.H
     if decision is None:
         raise ValueError("a packet passes at least one hook")
     return decision
+
+
+def decide_sent(ruleset: r.Ruleset, packet: Packet, world: World, to: Prefix, port: int) -> Decision:
+    """The same, of a packet that NAT sends on to another host after our prerouting (-300) and before forward: the input chain never
+    sees it.
+    """
+    first = decide(ruleset, packet, world, (r.Hook.PREROUTING,))
+    if first.verdict != "accept":
+        return first
+    sent = replace(packet, dst=to, dport=port, mark=first.mark, to_local=False, socket="none")
+    then = decide(ruleset, sent, world, (r.Hook.FORWARD,))
+    then.passed[:0], then.asked[:0] = first.passed, first.asked
+    return then
 
 
 class _Run:

@@ -35,15 +35,26 @@ _OWNERS = (
     (re.compile(r"LIBVIRT"), "libvirt"),
     (re.compile(r"KUBE-|cali-|CILIUM"), "Kubernetes"),
 )
+HOOKS = {"ingress", "prerouting", "input", "forward"}
+INBOUND = {"prerouting", "input"}
+# Targets of iptables after which a packet goes on, or has passed; any other may be the end of it.
+_HARMLESS = {"ACCEPT", "RETURN", "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT", "NOTRACK", "CHECKSUM", "CLASSIFY", "DSCP", "TTL", "HL", "SET",
+             "AUDIT", "TRACE"}  # fmt: skip
 _LOOPBACK = re.compile(r"-d (?:127\.|::1/)")  # docker run -p 127.0.0.1:80:80
 _DNAT = re.compile(r"-p (tcp|udp)\b.*--dport (\d+)\b.*-j DNAT --to-destination \[?([0-9a-fA-F.:]+?)\]?:(\d+)\s*$")
+
+_ELSEWHERE = re.compile(r"-j (?:DNAT|REDIRECT|NETMAP)\b")
+_DPORT = re.compile(r"-p (?:tcp|udp)\b.*--dport (\d+)(?![\d:])")
+# What makes a rule of iptables hold for some packets only; `! -i docker0` leaves out the containers' own.
+_CONDITION = re.compile(r" (?:! )?-s |(?<!!) -i | (?:! )?-d |-m (?!tcp\b|udp\b|comment\b|addrtype\b)")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table of somebody else's: nft's name of it, whose it seems to be, and what it does to inbound packets.
 
-    `closes`: it drops or refuses what no rule of it accepts. `opens`: the TCP ports that one of its rules accepts.
+    `closes`: it drops or refuses what no rule of it accepts. `opens`: the TCP ports that one of its rules accepts. `stops`: the hooks at
+    which some rule of it may drop a packet; `shuts`: those of them at which it drops what no rule of it accepts.
     """
 
     name: str
@@ -51,21 +62,69 @@ class Table:
     closes: bool
     opens: frozenset[int]
     hooks: tuple[str, ...]
+    stops: frozenset[str] = frozenset()
+    shuts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A port that is sent on to a container or guest, past every input hook."""
+    """A port that is sent on to a container or guest, past every input hook. `sure` False: only some packets are, by conditions that
+    are not looked at (a source, an interface, an address of ours).
+    """
 
     protocol: str
     port: int
     address: str
     inside: int
+    sure: bool = True
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.inside}" if ":" in self.address else f"{self.address}:{self.inside}"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else on this host may decide about a packet. `unread`: rules of NAT that send packets to somewhere that could not be read, with
+    the TCP or UDP port that each is about, 0 for any. `legacy`: programs whose rules nft does not show.
+    """
+
+    tables: tuple[Table, ...]
+    published: tuple[Published, ...]
+    unread: tuple[tuple[int, str], ...]
+    legacy: tuple[str, ...]
+
+    def sent_on(self, version: int, protocol: str, port: int) -> Published | None:
+        """Where NAT sends packets for this port of ours; None if they stay here, as far as it could be read."""
+        return next((p for p in self.published if (p.protocol, p.port, 6 if ":" in p.address else 4) == (protocol, port, version)), None)
+
+    def unread_for(self, port: int) -> str:
+        """A rule of NAT that may be about this port, and could not be read; "" for none."""
+        return next((rule for about, rule in self.unread if about in (0, port)), "")
+
+    def stopping(self, version: int, hooks: frozenset[str]) -> list[str]:
+        """Whose rules may drop a packet at these hooks, in words."""
+        families = {"ip" if version == 4 else "ip6", "inet", "netdev"}
+        found = []
+        for table in self.tables:
+            if table.name.split(" ")[0] in families and table.stops & hooks:
+                what = "which drops what it does not accept" if table.shuts & hooks else "which may drop it"
+                found.append(f"table {table.name}{f' of {table.owner}' if table.owner else ''}, {what}")
+        return found + [f"{program}, whose rules nft does not show" for program in self.legacy]
+
+
+def around() -> Around:
+    """Look at all of it at once. Empty where nothing can be listed: that needs root."""
+    listed = _ruleset()
+    sent, unread = _sent(listed)
+    return Around(tuple(_tables(listed)), tuple(sent), tuple(unread), tuple(legacy()))
 
 
 def tables() -> list[Table]:
     """Every table that is not ours. Empty where nft cannot list them."""
-    listed = _ruleset()
+    return _tables(_ruleset())
+
+
+def _tables(listed: list[dict[str, Any]]) -> list[Table]:
     rules: dict[tuple[str, str], list[dict[str, Any]]] = {}
     chains: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for item in listed:
@@ -79,24 +138,41 @@ def tables() -> list[Table]:
             continue
         text = " ".join([name, *(c["name"] for c in mine)])
         owner = next((who for pattern, who in _OWNERS if pattern.search(text)), "")
-        bases = [c for c in mine if c.get("hook") in ("input", "prerouting") and c.get("type") == "filter"]
         here = rules.get((family, name), [])
-        closes = any(c.get("policy") == "drop" or _ends_closed(c["name"], here) for c in bases)
-        found.append(Table(f"{family} {name}", owner, closes, frozenset(_opened(here)), tuple(sorted({c["hook"] for c in bases}))))
+        bases = [c for c in mine if c.get("hook") in HOOKS and c.get("type") == "filter"]
+        shuts = frozenset(c["hook"] for c in bases if c.get("policy") == "drop" or _ends_closed(c["name"], here))
+        stops = shuts | {c["hook"] for c in bases if _may_drop(c["name"], here)}
+        hooks = tuple(sorted({c["hook"] for c in bases} & INBOUND))
+        found.append(Table(f"{family} {name}", owner, bool(shuts & INBOUND), frozenset(_opened(here)), hooks, stops, shuts))
     return found
 
 
 def published() -> list[Published]:
     """Ports that NAT sends on, as iptables and nft tell; without those that only this host itself can reach."""
-    found = set()
+    return _sent(_ruleset())[0]
+
+
+def _sent(listed: list[dict[str, Any]]) -> tuple[list[Published], list[tuple[int, str]]]:
+    """The same, and the rules of NAT that could not be read."""
+    found, unread = set(), []
     for program in ("iptables-save", "ip6tables-save"):
         for line in _run(program, "-t", "nat").splitlines():
-            if (match := _DNAT.search(line)) and not _LOOPBACK.search(line):
-                found.add(Published(match[1], int(match[2]), match[3], int(match[4])))
-    for item in _ruleset():
-        if "rule" in item and (one := _dnat(item["rule"]["expr"])):
+            if _LOOPBACK.search(line):
+                continue
+            if match := _DNAT.search(line):
+                found.add(Published(match[1], int(match[2]), match[3], int(match[4]), _CONDITION.search(line) is None))
+            elif _ELSEWHERE.search(line):
+                port = _DPORT.search(line)
+                unread.append((int(port[1]) if port else 0, line.strip()))
+    for item in listed:
+        if "rule" not in item or (item["rule"]["family"], item["rule"]["table"]) == (names.FAMILY, names.TABLE):
+            continue
+        parts = item["rule"]["expr"]
+        if one := _dnat(parts):
             found.add(one)
-    return sorted(found, key=lambda p: (p.protocol, p.port, p.address))
+        elif any({"dnat", "redirect", "tproxy"} & p.keys() for p in parts) and not _to_loopback(parts):
+            unread.append((0, f"a rule of table {item['rule']['family']} {item['rule']['table']}"))
+    return sorted(found, key=lambda p: (p.protocol, p.port, p.address)), unread
 
 
 def at_work(root: Path = Path("/")) -> list[str]:
@@ -202,6 +278,25 @@ def _ends_closed(chain: str, rules: list[dict[str, Any]]) -> bool:
     return False
 
 
+def _may_drop(chain: str, rules: list[dict[str, Any]]) -> bool:
+    """True if some rule of the chain, or of one that it goes on to, may be the end of a packet."""
+    seen: set[str] = set()
+    wanted = [chain]
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for part in (p for rule in rules if rule["chain"] == name for p in rule["expr"]):
+            target = _target(part)
+            if {"drop", "reject", "queue", "vmap", "synproxy"} & part.keys() or (target and target not in _HARMLESS):
+                return True
+            follow = part.get("jump") or part.get("goto")
+            if follow:
+                wanted.append(follow["target"])
+    return False
+
+
 def _target(part: dict[str, Any]) -> str:
     xt = part.get("xt")
     return str(xt.get("name", "")) if isinstance(xt, dict) and xt.get("type") == "target" else ""
@@ -231,16 +326,24 @@ def _ports(right: Any) -> Iterator[int]:
 
 
 def _dnat(parts: list[dict[str, Any]]) -> Published | None:
-    port, protocol, to = None, "", None
+    port, protocol, to, sure = None, "", None, True
     for part in parts:
         match = part.get("match", {})
         payload = match.get("left", {}).get("payload", {}) if isinstance(match.get("left"), dict) else {}
         if payload.get("field") == "dport" and isinstance(match.get("right"), int):
             port, protocol = match["right"], payload.get("protocol", "")
-        if payload.get("field") == "daddr" and match.get("op") == "==" and str(match.get("right")).startswith(("127.", "::1")):
-            return None
+        elif match and "fib" not in str(match.get("left")) and not (match.get("op") == "!=" and "iifname" in str(match.get("left"))):
+            sure = False
         to = part.get("dnat", to)
-    if port is None or not isinstance(to, dict) or protocol not in ("tcp", "udp"):
+    if port is None or not isinstance(to, dict) or protocol not in ("tcp", "udp") or _to_loopback(parts):
         return None
     inside, address = to.get("port", port), to.get("addr")
-    return Published(protocol, port, address, inside) if isinstance(address, str) and isinstance(inside, int) else None
+    return Published(protocol, port, address, inside, sure) if isinstance(address, str) and isinstance(inside, int) else None
+
+
+def _to_loopback(parts: list[dict[str, Any]]) -> bool:
+    """True if the rule is for packets to this host's loopback only."""
+    for match in (p["match"] for p in parts if "match" in p):
+        if "daddr" in str(match.get("left")) and match.get("op") == "==" and str(match.get("right")).startswith(("127.", "::1")):
+            return True
+    return False

@@ -55,6 +55,15 @@ class Try:
     local: Prefix
 
 
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A container or guest behind this host, to which NAT sends packets: its address and port, and the way to it."""
+
+    address: Prefix
+    port: int
+    way: Way
+
+
 def paths_to(peers: Sequence[Prefix]) -> dict[Prefix, Way]:
     """The host's own path back to each peer (its routing table decides); where it knows none, its first link is taken."""
     found: dict[Prefix, Way] = {}
@@ -167,10 +176,13 @@ class Namespace:
 
 
 class Scratch:
-    """The copy (`here`) and the world (`there`), cabled for these tries. Raises PermissionError where that is not allowed."""
+    """The copy (`here`) and the world (`there`), cabled for these tries, and one guest behind the copy, if it is asked for. Raises
+    PermissionError where that is not allowed.
+    """
 
-    def __init__(self, tries: Sequence[Try]) -> None:
+    def __init__(self, tries: Sequence[Try], guest: Guest | None = None) -> None:
         self.here = Namespace()
+        self.behind: Namespace | None = None
         try:
             self.there = Namespace()
         except BaseException:
@@ -180,6 +192,8 @@ class Scratch:
         self._accepted: list[socket.socket] = []
         try:
             self._cable(tries)
+            if guest is not None:
+                self._add_guest(guest)
         except BaseException:
             self.close()
             raise
@@ -196,6 +210,8 @@ class Scratch:
             s.close()
         self.here.close()
         self.there.close()
+        if self.behind is not None:
+            self.behind.close()
 
     def _cable(self, tries: Sequence[Try]) -> None:
         wanted = {name: (Path("/proc/sys/net") / name).read_text() for name in SYSCTLS if (Path("/proc/sys/net") / name).exists()}
@@ -225,20 +241,45 @@ class Scratch:
                     f"the scratch namespace could not be set up: {said.strip()[:300]}", "rehearse = false in [lockout] goes without"
                 )
 
+    def _add_guest(self, guest: Guest) -> None:
+        """A third namespace behind the copy, as the container is behind the host; who knocks there is answered."""
+        self.behind = Namespace()
+        to, way = guest.address, guest.way
+        family = "ipv6" if to.version == 6 else "ipv4"
+        with self.here.inside(), contextlib.suppress(OSError):
+            (Path("/proc/sys/net") / family / "conf/all/forwarding").write_text("1")
+        with self.behind.inside(), contextlib.suppress(OSError):
+            (Path("/proc/sys/net") / "ipv6/conf/default/accept_dad").write_text("0")
+        here = [f"link add {way.interface} type veth peer name g0 netns /proc/{os.getpid()}/fd/{self.behind.fd}", f"link set {way.interface} up",
+                f"addr add {way.local}/{way.local.length} dev {way.interface}{_nodad(way.local)}",
+                f"route add {to} dev {way.interface} src {way.local}"]  # fmt: skip
+        behind = ["link set lo up", "link set g0 up", f"addr add {to}/{to.length} dev g0{_nodad(to)}", f"route add {way.local} dev g0",
+                  f"route add default via {way.local} dev g0"]  # fmt: skip
+        for space, lines in ((self.here, here), (self.behind, behind)):
+            code, said = space.run(_program("ip"), "-force", "-batch", "-", text="\n".join(lines) + "\n")
+            if code and "File exists" not in said:
+                raise HostError(
+                    f"the scratch namespace could not be set up: {said.strip()[:300]}", "`why` without --prove asks the rules alone"
+                )
+        self._serve(self.behind, guest.port, str(to))
+
+    def _serve(self, space: Namespace, port: int, address: str) -> None:
+        with space.inside():
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            s = socket.socket(family, socket.SOCK_STREAM)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+            s.bind((address, port))
+            s.listen(512)
+            s.setblocking(False)
+            self._listeners.append(s)
+
     def listen(self, ports: Sequence[int], bound: Sequence[Prefix]) -> None:
         """Stand in for sshd: on every address, or only on these."""
-        with self.here.inside():
-            for port in ports:
-                for address in [str(b) for b in bound] or ["::"]:
-                    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-                    s = socket.socket(family, socket.SOCK_STREAM)
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    if family == socket.AF_INET6:
-                        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
-                    s.bind((address, port))
-                    s.listen(512)
-                    s.setblocking(False)
-                    self._listeners.append(s)
+        for port in ports:
+            for address in [str(b) for b in bound] or ["::"]:
+                self._serve(self.here, port, address)
 
     def connect(self, tries: Sequence[Try], within: float) -> dict[Try, socket.socket]:
         """Open them all at once; those that came to be and heard the stand-in speak, within so many seconds."""

@@ -265,6 +265,17 @@ class Store:
                                    (source.version, packed(source), source.length)).fetchone()  # fmt: skip
         return (0, 0.0) if row is None else (row[0], row[1])
 
+    def banned_before(self, since: float, limit: int) -> list[tuple[Prefix, float]]:
+        """Sources of which the guard's last ban ended, or ends, after wall second `since`, and the second of their last attempt before that
+        end: what is left once the ban itself is forgotten. The latest `limit`.
+        """
+        with self.errors():
+            rows = self.db.execute(
+                "SELECT o.version, o.source, o.length, (SELECT max(at) FROM attempts a WHERE a.version=o.version AND a.source=o.source "
+                "AND at < o.ended) AS at FROM offenders o WHERE o.ended > ? AND at > ? ORDER BY o.ended DESC LIMIT ?", (since, since, limit)
+            ).fetchall()  # fmt: skip
+        return [(Prefix(version, int.from_bytes(source, "big"), length), at) for version, source, length, at in rows]
+
     def attempts(self, source: Prefix, limit: int) -> list[Guess]:
         """The last attempts of a source, the latest first."""
         with self.errors():

@@ -12,6 +12,7 @@ from quietgate.app.explain import Explanation
 from quietgate.app.past_bans import PastBan
 from quietgate.app.status import Status
 from quietgate.errors import PolicyError, Problem, QuietgateError
+from quietgate.firewall.evaluate import Decision
 from quietgate.values import Ban, Noted
 
 VERSION = 1
@@ -93,14 +94,17 @@ def finding(f: Finding) -> dict[str, Any]:
     return {"id": f.id, "severity": f.severity, "what": f.what, "remedy": f.remedy}
 
 
+def _decision(d: Decision) -> dict[str, Any]:
+    origin = d.rule.origin
+    return {"verdict": d.verdict, "hook": d.hook.value, "rule": d.rule.id, "file": origin.file if origin else None,
+            "line": origin.line if origin else None}  # fmt: skip
+
+
 def why(e: Explanation, now: float) -> dict[str, Any]:
     """What happens to a packet, and why."""
-    d = e.decision
-    origin = d.rule.origin
     return {
         "address": str(e.address), "source": str(e.source), "protocol": e.protocol, "port": e.port,
-        "verdict": d.verdict, "hook": d.hook.value, "rule": d.rule.id, "passed": d.passed,
-        "file": origin.file if origin else None, "line": origin.line if origin else None,
+        **_decision(e.decision), "passed": e.decision.passed,
         "sets": [{"set": s.name, "address": str(s.address), "left": s.left} for s in e.sets],
         "slots_used": e.slots_used, "slots": e.slots, "next_slot": e.next_slot,
         "bans": [ban(b, now) for b in e.bans], "up": e.up, "kernel": e.kernel, "policy_differs": e.policy_differs,
@@ -108,5 +112,9 @@ def why(e: Explanation, now: float) -> dict[str, Any]:
                      "line": g.line} for g in e.history],
         "logins": [{"user": x.user, "address": str(x.address), "at": x.at, "witness": x.witness} for x in e.logins],
         "proved": None if e.proved is None else {"let_in": e.proved.let_in, "agree": e.proved.agree, "by": e.proved.by,
-                                                 "unknown": e.proved.unknown},
+                                                 "unknown": e.proved.unknown, "to": e.proved.to},
+        "certain": e.certain, "looked_at": list(e.looked_at), "not_looked_at": list(e.not_looked_at), "generation": e.generation,
+        "trial": e.trial, "listening": e.listening, "policy_error": e.wrong,
+        "sent_on": None if e.sent is None else {"address": e.sent.address, "port": e.sent.inside, "sure": e.sent.sure},
+        "after_up": None if e.after is None else _decision(e.after),
     }  # fmt: skip

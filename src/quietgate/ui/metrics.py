@@ -32,7 +32,8 @@ FRESH = 1.0  # seconds for which figures are not asked for again: several may sc
 def families(m: Measures) -> Iterator[Metric]:
     """Every metric, with what it means."""
     yield InfoMetricFamily("quietgate_build", "The version of quietgate", value={"version": __version__})
-    yield _gauge("quietgate_guard_up", "1 if the guard answers", 1.0 if m.guard is not None else 0.0)
+    if not m.denied:  # else nobody knows: a 0 would be a false alarm
+        yield _gauge("quietgate_guard_up", "1 if the guard answers", 1.0 if m.guard is not None else 0.0)
     if m.generation is not None:
         yield _gauge("quietgate_firewall_up", "1 if a generation of the ruleset decides in the kernel", float(bool(m.generation)))
         yield _gauge("quietgate_firewall_generation", "Number of the generation that decides, 0 for none", m.generation)

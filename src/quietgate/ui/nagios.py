@@ -63,7 +63,7 @@ def main() -> NoReturn:
 
 def judge(m: Measures, warning: Range | None, critical: Range | None) -> tuple[int, str, str]:
     """State, text and performance data. The ranges are for the number of bans."""
-    if m.guard is None and m.generation is None:
+    if m.denied and m.generation is None:
         return UNKNOWN, f"nothing can be seen: {m.why_not}; run it as root, or let its user join the group of the guard's socket", ""
     found = list(_problems(m))
     bans = m.bans
@@ -71,14 +71,15 @@ def judge(m: Measures, warning: Range | None, critical: Range | None) -> tuple[i
         if range_ is not None and bans is not None and range_.alerts(bans):
             found.append((state, f"{plural(bans, 'ban')} (range {range_.text})"))
             break
-    worst = max((state for state, _ in found), default=OK)
-    said = "; ".join(what for _, what in sorted(found, key=lambda p: -p[0])) or _well(m)
+    order = (OK, UNKNOWN, WARNING, CRITICAL)  # what is known to be wrong comes before what is not known
+    worst = max((state for state, _ in found), default=OK, key=order.index)
+    said = "; ".join(what for _, what in sorted(found, key=lambda p: -order.index(p[0]))) or _well(m)
     return worst, said, " ".join(_data(m, warning, critical))
 
 
 def _problems(m: Measures) -> Iterable[tuple[int, str]]:
     if m.guard is None:
-        yield CRITICAL, m.why_not
+        yield (UNKNOWN if m.denied else CRITICAL), m.why_not
     if m.generation == 0:
         yield (WARNING, "taken down by hand") if m.held else (CRITICAL, "nothing is in force in the kernel")
     if m.trial is not None:

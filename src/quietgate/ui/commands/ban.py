@@ -12,10 +12,10 @@ import click
 from quietgate.app import admins
 from quietgate.app.bans import Bans, Outcome, Protected
 from quietgate.app.control import tell
+from quietgate.app.deciding import usable
 from quietgate.app.deeds import PATIENCE, Teller
 from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
 from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError

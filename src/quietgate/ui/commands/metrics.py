@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
+from quietgate.app.deciding import of_guard
 from quietgate.app.measure import measure
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import of_force
-from quietgate.errors import QuietgateError
+from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host.paths import Paths
 from quietgate.ui.cli import Settings
 
@@ -26,17 +26,24 @@ EVERY = 15.0  # seconds between two texts for node_exporter
 def command(settings: Settings, serve: bool, as_json: bool) -> None:  # noqa: ARG001
     """Figures in Prometheus' text format.
 
+    Who may not ask the guard gets none, and exit code 77. A member of `control.group` gets those that the guard knows.
+
     \b
     sudo quietgate metrics
     """
     from quietgate.ui import metrics
 
     paths = Paths(settings.root)
+    now = measure(Parts.at(paths))
+    if now.denied:
+        raise NotPermitted(f"no figures: {now.why_not}", "run this as root, or let its user join the group that control.group names")
+    if now.generation is None:
+        print("the ruleset and the database may not be looked at by this user: their figures are left out", file=sys.stderr)
     found = metrics.registry(lambda: measure(Parts.at(paths)))
     if not serve:
         sys.stdout.buffer.write(metrics.text(found))
         return
-    values = of_force(Parts.at(paths)).policy.values
+    values = of_guard(Parts.at(paths)).policy.values
     listen, file = str(values["metrics.listen"]), str(values["metrics.textfile"])
     if not listen and not file:
         print("the policy wants no metrics: neither listen nor textfile is set in [metrics]", file=sys.stderr)

@@ -13,9 +13,9 @@ from quietgate.app import digest as look
 from quietgate.app.alerting import SUMMED
 from quietgate.app.alerts import key
 from quietgate.app.control import tell
+from quietgate.app.deciding import usable
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
-from quietgate.app.report import Row, observed
+from quietgate.app.report import Row, compared
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import InputError, StateError
 from quietgate.host.book import Book
@@ -34,7 +34,9 @@ from quietgate.values import Parcel
 @click.option("--for", "length", default=None, metavar="TIME", help="How far back; 1d unless said, with --observed 7d.")
 @click.option("--html", "file", metavar="FILE", help="Write one self-contained page; - for standard output.")
 @click.option("--send", is_flag=True, help="Send it to whom [digest] names, as the guard does when it is due.")
-@click.option("--observed", "only_observed", is_flag=True, help="What would have been banned in mode observe, beside fail2ban's bans.")
+@click.option(
+    "--observed", "only_observed", is_flag=True, help="The guard's bans, or in mode observe those it would have made, beside fail2ban's."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(settings: Settings, length: str | None, file: str | None, send: bool, only_observed: bool, as_json: bool) -> None:
@@ -43,7 +45,7 @@ def command(settings: Settings, length: str | None, file: str | None, send: bool
     \b
     sudo quietgate report
     sudo quietgate report --for 7d --html /tmp/week.html
-    sudo quietgate report --observed         what mode observe would have banned
+    sudo quietgate report --observed         our bans beside fail2ban's, in either mode
     """
     parts = Parts.at(Paths(settings.root))
     if only_observed:
@@ -91,26 +93,37 @@ def _send(parts: Parts, since: float | None, now: float) -> None:
 
 
 def _observed(parts: Parts, seconds: int, *, as_json: bool) -> None:
-    found = observed(parts, seconds)
+    found = compared(parts, seconds)
     if as_json:
-        rows = [{"source": str(r.source), "ours": r.ours, "why": r.why, "theirs": r.theirs, "jail": r.jail} for r in found.rows]
-        print(forms.form("observed", {"since": found.since, "peer": found.peer, "rows": rows}))
+        rows = [{"source": str(r.source), "ours": r.ours, "why": r.why, "theirs": r.theirs, "jail": r.jail, "observed": r.only_observed}
+                for r in found.rows]  # fmt: skip
+        print(forms.form("observed", {"since": found.since, "peer": found.peer, "mode": found.mode, "rows": rows}))
         return
+    observe = found.mode == "observe"
     both = [r for r in found.rows if r.ours is not None and r.theirs is not None]
     ours = [r for r in found.rows if r.theirs is None]
     theirs = [r for r in found.rows if r.ours is None]
+    banned = [r for r in (*both, *ours) if not r.only_observed]
+    only = len(both) + len(ours) - len(banned)
+    counts = [f"{plural(len(banned), 'source')} banned"] if banned or not observe else []
+    counts += [f"{plural(only, 'source')} would have been banned"] if only or observe else []
     screen = here()
-    print(screen.line(f"in the last {format_duration(seconds)}: {plural(len(both) + len(ours), 'source')} would have been banned"))
+    print(screen.line(f"guard.mode is {found.mode}; in the last {format_duration(seconds)}: {', '.join(counts)}"))
     if not found.peer:
         print("there is no fail2ban here to compare with")
     else:
-        same, more = f"{len(both):,} of them the same", f"{len(theirs):,} that we would not have"
-        print(screen.line(f"fail2ban banned {len(both) + len(theirs):,}: {same}, {more}; it missed {len(ours):,}"))
+        more = f"{len(theirs):,} {'that we would not have' if observe else 'that we did not'}"
+        print(screen.line(f"fail2ban banned {len(both) + len(theirs):,}: {len(both):,} of them the same, {more}; it missed {len(ours):,}"))
     if found.rows:
-        rows_: list[Line] = [("SOURCE", "WE WOULD HAVE", "FAIL2BAN DID", "WHY")]
-        rows_ += [(str(r.source), moment(r.ours) if r.ours else "-", moment(r.theirs) if r.theirs else "-", _why(r)) for r in found.rows]
+        rows_: list[Line] = [("SOURCE", "WE WOULD HAVE" if observe else "WE BANNED", "FAIL2BAN DID", "WHY")]
+        rows_ += [
+            (str(r.source), moment(r.ours) if r.ours else "-", moment(r.theirs) if r.theirs else "-", _why(r, observe=observe))
+            for r in found.rows
+        ]
         print(screen.table(rows_, head=True))
 
 
-def _why(row: Row) -> str:
-    return "; ".join(filter(None, [row.why, f"jail {row.jail}" if row.jail else ""]))
+def _why(row: Row, *, observe: bool) -> str:
+    """In the words of this mode; what was otherwise in the other one says so."""
+    other = "" if row.ours is None or row.only_observed == observe else "only observed" if row.only_observed else "banned"
+    return "; ".join(filter(None, [row.why, other, f"jail {row.jail}" if row.jail else ""]))

@@ -10,9 +10,10 @@ import click
 
 from quietgate.app.control import NeedsDaemon
 from quietgate.app.daemon import Daemon
+from quietgate.app.deciding import of_guard
 from quietgate.app.guard_state import DISABLED, UNIT, guard_state
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import flag, of_force
+from quietgate.app.policy_of import flag
 from quietgate.errors import Busy, Exit
 from quietgate.host import output
 from quietgate.host.lock import locked
@@ -47,7 +48,7 @@ def command(settings: Settings, until_end: bool, ready: bool, as_json: bool) -> 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         with locked(parts.paths.guard_lock):
-            if not flag(of_force(parts).policy, "guard.enabled"):
+            if not flag(of_guard(parts).policy, "guard.enabled"):
                 notify("READY=1", f"STATUS={DISABLED}")  # or systemd would take this for a failed start
                 print(DISABLED, file=sys.stderr)
                 return Exit.OK
@@ -59,7 +60,7 @@ def command(settings: Settings, until_end: bool, ready: bool, as_json: bool) -> 
 
 def _ready(parts: Parts, *, as_json: bool) -> int:
     """What the init script waits for."""
-    found = guard_state(parts.paths, of_force(parts).policy)
+    found = guard_state(parts.paths, of_guard(parts).policy)
     if found.state not in ("answers", "disabled"):
         because = f": {found.why}" if found.why else ""
         raise NeedsDaemon(f"the guard does not {'answer' if found.state == 'silent' else 'run'}{because}",

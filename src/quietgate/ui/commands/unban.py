@@ -9,9 +9,9 @@ import click
 
 from quietgate.app.bans import Bans, Request
 from quietgate.app.control import tell
+from quietgate.app.deciding import usable
 from quietgate.app.deeds import PATIENCE, Teller
 from quietgate.app.parts import Parts
-from quietgate.app.policy_of import usable
 from quietgate.errors import Exit, InputError
 from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked

@@ -193,7 +193,8 @@ def _print(say: Callable[[], object]) -> None:
 
 
 def _fields(done: Up) -> dict[str, object]:
-    return {"generation": done.number, "changed": done.changed, "settings": done.settings, "bans": done.bans, "known": done.known, "floor": done.floor,
+    return {"generation": done.number, "changed": done.changed, "settings": done.settings,
+            "differences": [{"key": c.key, "old": c.old, "new": c.new} for c in done.differences], "bans": done.bans, "known": done.known, "floor": done.floor,
             "trial": done.trial, "ssh_ports": done.prepared.ports.ports, "rehearsal": _report(done),
             "warnings": [forms.problem(w) for w in done.prepared.warnings]}  # fmt: skip
 
@@ -211,3 +212,5 @@ def _say_kept(done: Up, *, as_json: bool) -> None:
     )
     ports = ", ".join(map(str, done.prepared.ports.ports))
     print(f"generation {done.number} {what}: SSH on {ports}, {plural(done.bans, 'ban')}")
+    for change in done.differences:
+        print(safe(f"  {change}"))

@@ -8,9 +8,10 @@ import click
 
 from quietgate.app.explain import PROTOCOLS, Explanation, why
 from quietgate.app.parts import Parts
-from quietgate.app.rehearse import Proved
+from quietgate.app.prove import Proved
 from quietgate.clock import format_duration
 from quietgate.errors import InputError
+from quietgate.firewall.rules import Hook
 from quietgate.host.paths import Paths
 from quietgate.net import AddressError, parse_address
 from quietgate.ui import forms
@@ -19,18 +20,22 @@ from quietgate.ui.terminal import Tone, here
 from quietgate.ui.text import moment
 
 WORDS = {"accept": "is let in", "drop": "is dropped", "reject": "is refused", "reset": "is reset"}
+OURS = {"accept": "let it in", "drop": "drop it", "reject": "refuse it", "reset": "reset it"}
 
 
 @click.command("why")
 @click.argument("address")
 @click.option("--port", type=click.IntRange(1, 65535), help="Destination port. Default: the first SSH port.")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="tcp", show_default=True)
-@click.option("--interface", default="eth0", show_default=True, help="The interface it comes in by.")
+@click.option("--interface", default=None, help="The interface it comes in by. Default: the one by which this host answers ADDRESS.")
 @click.option("--prove", is_flag=True, help="Try it with a real packet as well, in a copy of this host.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(settings: Settings, address: str, port: int | None, protocol: str, interface: str, prove: bool, as_json: bool) -> None:
+def command(settings: Settings, address: str, port: int | None, protocol: str, interface: str | None, prove: bool, as_json: bool) -> None:
     """What happens to a new connection from ADDRESS, and why.
+
+    By what is in force; with nothing in force, by the policy on disk, as after `quietgate up`. Where something else may decide that was
+    not looked at (another tool's table, NAT that could not be read, anything at all without root), the first line says so.
 
     \b
     sudo quietgate why 203.0.113.9
@@ -43,14 +48,14 @@ def command(settings: Settings, address: str, port: int | None, protocol: str, i
         raise InputError(str(error), error.remedy) from None
     if prove and protocol != "tcp":
         raise InputError("--prove tries TCP connections only", "take out --protocol, or --prove")
-    found = why(Parts.at(Paths(settings.root)), prefix, port, protocol, interface, prove=prove)
+    found = why(Parts.at(Paths(settings.root)), prefix, port, protocol, interface, proving=prove)
     now = time.time()
     if as_json:
         print(forms.form("why", forms.why(found, now)))
         return
     verdict, *rest = _lines(found, now)
     screen = here()
-    print(screen.line(verdict, Tone.GOOD if found.decision.verdict == "accept" else Tone.BAD))
+    print(screen.line(verdict, Tone.ADVICE if not found.certain else Tone.GOOD if found.decision.verdict == "accept" else Tone.BAD))
     for line in rest:
         print(screen.line(line, label=Tone.DIM))
 
@@ -58,7 +63,8 @@ def command(settings: Settings, address: str, port: int | None, protocol: str, i
 def _proved(p: Proved) -> str:
     if p.unknown:
         return f"not proved: {p.unknown}"
-    met = "it was let in" if p.let_in else f"it was shut out by {p.by}"
+    on = f"NAT sent it on to {p.to}, and " if p.to else ""
+    met = f"{on}it was {'let through' if p.to else 'let in'}" if p.let_in else f"{on}it was shut out by {p.by}"
     if p.foreign and p.expected:
         return f"proved with a real packet in a copy of this host: our rules let it in, but {met}"
     if p.agree:
@@ -69,7 +75,7 @@ def _proved(p: Proved) -> str:
 def _lines(e: Explanation, now: float) -> list[str]:
     d = e.decision
     to = "ping" if e.protocol == "icmp" else f"{e.protocol} port {e.port}"
-    lines = [f"{e.address} to {to}: {WORDS[d.verdict]}, by rule {d.rule.id} in {d.hook}"]
+    lines = [f"{e.address} to {to}: {_verdict(e)}"]
     if e.source != e.address:
         lines.append(f"  it counts as {e.source}")
     lines.append(f"  policy: {d.rule.origin}" if d.rule.origin else "  policy: built in, or a default")
@@ -91,10 +97,38 @@ def _lines(e: Explanation, now: float) -> list[str]:
         lines.append(f"  {moment(guess.at)}  {guess.outcome}{times}: {guess.line}")
     if e.proved is not None:
         lines.append(f"  {_proved(e.proved)}")
-    if not e.kernel:
-        lines.append("  the kernel's sets were not looked at: that needs root")
-    elif not e.up:
-        lines.append("  quietgate is down: this is what would happen after `quietgate up`")
-    if e.policy_differs:
-        lines.append("  the policy on disk is not the one in force: this answers for the one on disk (see `quietgate diff`)")
+    lines += [f"  looked at: {', '.join(e.looked_at)}"]
+    if e.trial:
+        lines.append(f"  generation {e.generation} is on trial, and decides while that runs")
+    if e.wrong:
+        lines.append(f"  the policy on disk has a mistake, and `quietgate up` would refuse it: {e.wrong}")
+    elif e.after is not None:
+        origin = f" ({e.after.rule.origin})" if e.after.rule.origin else ""
+        lines.append(f"  after `quietgate up`, with the policy on disk: our rules {OURS[e.after.verdict]}, by rule {e.after.rule.id} in "
+                     f"{e.after.hook}{origin}")  # fmt: skip
+    elif e.policy_differs:
+        lines.append("  the policy on disk is not the one in force, and would decide the same here (see `quietgate diff`)")
     return lines
+
+
+def _verdict(e: Explanation) -> str:
+    """The first line: no more than is known."""
+    d = e.decision
+    by = f"by rule {d.rule.id} in {d.hook}"
+    ours = f"our rules {OURS[d.verdict]}"
+    if d.hook is Hook.FORWARD and e.sent is not None:
+        ours = f"NAT sends it on to {e.sent}, and our forward rules {'let it through' if d.verdict == 'accept' else OURS[d.verdict]}"
+    if not e.kernel:
+        said = f"by the policy on disk {ours}, {by}"
+    elif not e.up:
+        said = f"quietgate is down, and nothing of ours decides; after `quietgate up` {ours}, {by}"
+    elif not e.certain or d.hook is Hook.FORWARD:
+        said = f"{ours}, {by}"
+    elif d.verdict == "accept" and e.listening is False:
+        said = f"{ours}, {by}, and nothing listens there"
+    else:
+        said = f"{WORDS[d.verdict]}, {by}"
+    foreign = e.proved is not None and not e.proved.unknown and e.proved.foreign
+    if foreign and e.proved is not None:
+        said += f"; {e.proved.by} shuts it out"
+    return said + (f"; not looked at: {'; '.join(e.not_looked_at)}" if e.not_looked_at else "")
