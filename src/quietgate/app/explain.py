@@ -84,6 +84,12 @@ class _Kernel:
     def leave(self, name: str, packet: Packet) -> None:
         """Nothing to give back."""
 
+    def remember(self, name: str, packet: Packet) -> None:
+        """Asking takes nothing."""
+
+    def forget(self, name: str, packet: Packet, *, back: bool) -> None:
+        """Nothing to take out."""
+
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
 

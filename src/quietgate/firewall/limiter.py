@@ -7,13 +7,18 @@ an exact sliding log, in the kernel, without a daemon. Retries change nothing, s
 
 Four holes, each closed here and each with a test that fails without its rule (docs/limiter.md tells the attacks):
 
-- A SYN can be forged, so it only *looks* (`syn`): it is marked pending, and takes a slot when conntrack has seen the
-  third packet (`count`). Nobody can use up somebody else's slots.
-- A source port used again runs inside an old conntrack entry, so the gate asks the TCP flags, not conntrack's state.
+- A SYN can be forged, so it only *looks* (`syn`): its connection takes a slot when conntrack has seen the third packet
+  (`count`). Nobody can use up somebody else's slots.
+- A source port used again runs inside an old conntrack entry, so the gate asks the TCP flags, not conntrack's state; an entry that
+  was settled is noted as `reopened` there, and asked about again.
 - A forged SYN on the tuple of a live session must not make that session count again: such an entry lives longer
   than any that is closing (days against two minutes), and its packets have a socket of their own.
 - The last packet of a handshake in cookie mode may come late or twice, with no SYN before it: an ACK that conntrack
   does not call proven, or that would reach the listener itself, is dropped.
+
+What was counted is *settled*: its conntrack entry bears a label of ours, and everything that does not bear it is asked about
+(`prove`). So whatever gets lost on the way counts, and never passes. A label and no mark, since other tools write over marks.
+Sessions older than the rules stand in a set (`live`), and are settled at their next packet.
 
 Two packets on two CPUs: `add` with a bucket of one token for each element lets only the first have the slot.
 
@@ -43,18 +48,22 @@ from quietgate.firewall.rules import (
     Drop,
     Expires,
     Flags,
+    Forget,
     Goto,
     InSet,
+    Jump,
     Key,
     Leave,
-    Mark,
-    Marked,
     Original,
     Part,
     Place,
     Port,
     Reject,
+    Remember,
+    Return,
     Rule,
+    Settle,
+    Settled,
     Shorten,
     Socket,
     State,
@@ -84,6 +93,9 @@ LIVE_SIZE = 65536
 LIVE_FOR = 5 * 86400  # conntrack's own timeout of an established connection
 WIDE_LENGTH = 48  # what a customer or a host gets at most (RFC 6177)
 NOTICED = 2  # seconds that sshd may take to notice a client's reset: measured under 1 with 200 bots on two cores
+REOPENED_SIZE = 65536
+# Longer than any half-open socket (63 s, tcp_synack_retries) or SYN cookie (120 s, MAX_SYNCOOKIE_AGE) that could still end in sshd.
+REOPENED_FOR = 150
 SWEEP = 200  # milliseconds after which a place that was given back is free: until then the kernel still counts it
 PROVEN = "(proven) "  # follows the prefix where a whole handshake was seen: only such lines are evidence
 
@@ -127,14 +139,6 @@ class Places:
         return names.waiting(self.count, self.grace)
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The two conntrack mark bits: `pending` a SYN was let in, `over` the connection was refused."""
-
-    pending: int
-    over: int
-
-
 def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
     """Name, guard and key of each way a source is counted: IPv4, IPv6 singly, IPv6 by network; in this order."""
     four = ("4", (Version(4),), Key(4, "saddr", counting.source4))
@@ -148,31 +152,33 @@ def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
     )
 
 
-def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
-    """The SSH part of the input chain, from over-limit connections to unknown packets, without the established rule."""
+def input_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """The SSH part of the input chain, from resets to packets that would reach the listener, without the established rule."""
     at = door.port()
     end = refusal(ssh)
     places = Places.of(ssh, door)
     if places is not None:
         yield Rule("ssh.gone", (at, Original(), RST, Waits(places.set), Shorten(places.set, NOTICED)), origin)
+    if door.bound:
+        for version in (4, 6):
+            yield Rule(f"ssh.left{version}", (at, Original(), RST, Forget(version, names.live(version))), origin)
     if _counts(ssh):
-        aborted = (at, Original(), Marked(marks.pending | marks.over), RST)
-        yield Rule("ssh.abort", (*aborted, Accept()), origin)  # frees sshd's half-open socket
+        yield Rule("ssh.abort", (at, Original(), RST, Accept()), origin)  # frees sshd's half-open socket
     if door.bound:
         # A cookie for a tuple of `ssh.live` would pass there, uncounted, once its session is over: none is handed out.
         for version in (4, 6):
             yield Rule(f"ssh.reused{version}", (at, SYN, Tuple4(version, names.live(version)), Count("ssh_again"), end), origin)
     yield Rule("ssh.syn", (at, SYN, Goto("ssh_syn")), origin)
+    # Established only: what conntrack picks up in the middle of a connection is no handshake, and is asked about below.
+    inside = (at, State(("established",)), Original())
     if _counts(ssh):
-        if not ssh.observe:
-            yield Rule("ssh.over", (at, Original(), Marked(marks.over), Drop()), origin)
-        yield Rule("ssh.count", (at, Original(), Marked(marks.pending), Assured(), Goto("ssh_count")), origin)
-        yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), end), origin)
+        yield Rule("ssh.prove", (*inside, Jump("ssh_prove")), origin)
+    else:  # rules that count may come, or come back, while these connections are open
+        yield Rule("ssh.settle", (*inside, Settle()), origin)
     # An ACK that would reach the listener opens a connection out of a cookie, a second time or without a slot.
     if door.bound:
         # Established only: an entry that no answer was seen of is no session's.
-        closing = (State(("established",)), Original(), Expires(CLOSING, longer=False))
-        yield Rule("ssh.stray", (at, *closing, ACK, Count("ssh_unproven"), end), origin)
+        yield Rule("ssh.stray", (*inside, Expires(CLOSING, longer=False), ACK, Count("ssh_unproven"), end), origin)
     else:
         yield Rule("ssh.stray", (at, Socket(wildcard=True), Count("ssh_unproven"), end), origin)
 
@@ -181,20 +187,21 @@ def unknown_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]
     """Packets to SSH that conntrack does not know: sessions older than the table live on, everything else goes."""
     at = door.port()
     for version in (4, 6):
-        yield Rule(f"ssh.live{version}", (at, Tuple4(version, names.live(version)), Accept()), origin)
+        yield Rule(f"ssh.live{version}", (at, Tuple4(version, names.live(version)), Settle(), Accept()), origin)
     if not door.bound:  # a listener bound to one address looks like a session to `socket wildcard`
-        yield Rule("ssh.socket", (at, Socket(wildcard=False), Accept()), origin)
+        yield Rule("ssh.socket", (at, Socket(wildcard=False), Settle(), Accept()), origin)
     yield Rule("ssh.unknown", (at, Count("ssh_unknown"), refusal(ssh)), origin)
 
 
-def chains(ssh: Ssh, door: Door, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
-    """The chains behind `ssh.syn` and `ssh.count`. `from_rules` decide who may reach SSH at all."""
+def chains(ssh: Ssh, door: Door, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
+    """The chains behind `ssh.syn` and `ssh.prove`. `from_rules` decide who may reach SSH at all."""
     if not _counts(ssh):
         yield Chain("ssh_syn", (*from_rules, Rule("ssh.open", (Count("ssh_new"), Accept()), origin)))
         return
     places = Places.of(ssh, door)
     yield Chain("ssh_syn", (*from_rules, *_gate(ssh, origin)))
-    yield Chain("ssh_count", tuple(_proven(ssh, places, marks, origin)))
+    yield Chain("ssh_prove", tuple(_prove(ssh, origin)))
+    yield Chain("ssh_count", tuple(_proven(ssh, places, origin)))
     if places is not None:
         yield Chain("ssh_place", tuple(_strangers(ssh, origin)))
     for name, _, key in keys(ssh.counting):
@@ -203,11 +210,11 @@ def chains(ssh: Ssh, door: Door, marks: Marks, from_rules: tuple[Rule, ...], ori
         if ssh.limit is not None:
             yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
             yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
-    pending = Mark(clear=marks.over, set=marks.pending)
-    yield Chain("ssh_open", (Rule("ssh.pending", (pending, Count("ssh_new"), Accept()), origin),))
+    yield Chain("ssh_open", tuple(_open(ssh, door, origin)))
+    yield Chain("ssh_in", tuple(_in(door, origin)))
     if ssh.limit is not None:
-        yield Chain("ssh_full", tuple(_full(ssh, marks, origin)))
-    yield Chain("ssh_refuse", tuple(_refuse(ssh, places, marks, origin)))
+        yield Chain("ssh_full", tuple(_full(ssh, origin)))
+    yield Chain("ssh_refuse", tuple(_refuse(ssh, places, origin)))
 
 
 def refusal(ssh: Ssh) -> Accept | Drop:
@@ -230,8 +237,37 @@ def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     yield from _by_key(ssh, "gate", origin)
 
 
-def _proven(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
-    yield Rule("ssh.proven", (Mark(clear=marks.pending, set=0),), origin)
+def _prove(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
+    """What is settled goes on, what is not takes a place or goes. Of a packet inside a connection, in the client's direction."""
+    if not ssh.observe:
+        yield Rule("ssh.over", (Waits(names.refused()), Drop()), origin)
+    yield Rule("ssh.settled", (Settled(), Waits(names.reopened(), absent=True), Return()), origin)
+    for version in (4, 6):
+        yield Rule(f"ssh.older{version}", (Tuple4(version, names.live(version)), Settle(), Return()), origin)
+    yield Rule("ssh.count", (Assured(), Goto("ssh_count")), origin)
+    yield Rule("ssh.unproven", (Count("ssh_unproven"), refusal(ssh)), origin)
+
+
+def _open(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """Let a SYN in. What is remembered of an earlier connection with the same two ends holds no more."""
+    if not door.bound:  # else `ssh.reused` drops it
+        for version in (4, 6):
+            yield Rule(f"ssh.forget{version}", (Forget(version, names.live(version)),), origin)
+    yield Rule("ssh.anew", (Leave(names.refused()),), origin)
+    yield Rule("ssh.reopen", (Settled(), Place(names.reopened()), Count("ssh_new"), Accept()), origin)
+    yield Rule("ssh.noreopen", (Settled(), refusal(ssh)), origin)  # so many are: it would pass uncounted
+    yield Rule("ssh.pending", (Count("ssh_new"), Accept()), origin)
+
+
+def _in(door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """Let a connection in that was counted."""
+    if door.bound:  # what conntrack may lose again: there is no other way to tell its packets from a cookie's
+        for version in (4, 6):
+            yield Rule(f"ssh.keep{version}", (Remember(version, names.live(version)),), origin)
+    yield Rule("ssh.in", (Leave(names.reopened()), Settle(), Accept()), origin)
+
+
+def _proven(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
     yield from _if_known(ssh, "known", lambda name: f"ssh_known{name}", origin)
     if places is None:
         yield from _strangers(ssh, origin)
@@ -242,7 +278,7 @@ def _proven(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None
 
 def _strangers(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     if ssh.limit is None:
-        yield Rule("ssh.counted", (Count("ssh_counted"), Accept()), origin)
+        yield Rule("ssh.counted", (Count("ssh_counted"), Goto("ssh_in")), origin)
     else:
         yield from _by_key(ssh, "count", origin)
 
@@ -260,18 +296,20 @@ def _known(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rul
         bucket = Within(ssh.known_limit.count, ssh.known_limit.window, ssh.known_limit.count, over=True)
         over = Take(key, names.known_rate(key.version, ssh.known_limit, ssh.counting), update=True, over=bucket)
         yield Rule(f"ssh.known{name}.over", (over, Count("ssh_known_over"), Goto("ssh_refuse")), origin)
-    yield Rule(f"ssh.known{name}.in", (Count("ssh_known"), Accept()), origin)
+    yield Rule(f"ssh.known{name}.in", (Count("ssh_known"), Goto("ssh_in")), origin)
 
 
-def _refuse(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+def _refuse(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
     if ssh.observe:
-        yield Rule("ssh.mark", (Count("ssh_refused"),), origin)
+        yield Rule("ssh.refused", (Count("ssh_refused"),), origin)
         yield from _say(ssh, "proven", PROVEN, origin)
-        yield Rule("ssh.reset", (Accept(),), origin)
+        yield Rule("ssh.reset", (Goto("ssh_in"),), origin)
         return
     if places is not None:
         yield Rule("ssh.leave", (Leave(places.set),), origin)
-    yield Rule("ssh.mark", (Mark(clear=0, set=marks.over), Count("ssh_refused")), origin)
+    yield Rule("ssh.refused", (Count("ssh_refused"),), origin)
+    # In a full set it finds no room, and its next packet is refused once more.
+    yield Rule("ssh.ended", (Place(names.refused()),), origin)
     yield from _say(ssh, "proven", PROVEN, origin)
     yield Rule("ssh.reset", (Reject(reset=True),), origin)
 
@@ -298,16 +336,16 @@ def _count(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rul
         yield Rule("ssh.wide6", (wide, Count("ssh_wide"), Goto("ssh_refuse")), origin)
     sets = list(_slots(ssh, key.version))
     for index, slot in enumerate(sets, 1):
-        yield Rule(f"ssh.slot{name}.{index}", (Take(key, slot.name, once=True), Count("ssh_counted"), Accept()), origin)
+        yield Rule(f"ssh.slot{name}.{index}", (Take(key, slot.name, once=True), Count("ssh_counted"), Goto("ssh_in")), origin)
     # Here without the last slot means that the set is full: it could not be taken, and is not held.
     missing = InSet(key, sets[-1].name, shared=True, absent=True)
     if ssh.on_full is not None:
         rate = Within(ssh.on_full.count, ssh.on_full.window, ssh.on_full.count)
-        yield Rule(f"ssh.overflow{name}", (missing, rate, Count("ssh_overflow"), Accept()), origin)
+        yield Rule(f"ssh.overflow{name}", (missing, rate, Count("ssh_overflow"), Goto("ssh_in")), origin)
     yield Rule(f"ssh.refuse{name}", (Goto("ssh_refuse"),), origin)
 
 
-def _full(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+def _full(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     if ssh.strict:
         for name, guard, key in keys(ssh.counting):
             for index, slot in enumerate(_slots(ssh, key.version), 1):
@@ -316,7 +354,7 @@ def _full(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
     yield Rule("ssh.limited", (Count("ssh_limited"),), origin)
     yield from _say(ssh, "limited", "", origin)
     if ssh.observe:  # what would have been dropped takes no slot either
-        yield Rule("ssh.passed", (Mark(clear=marks.pending | marks.over, set=0),), origin)
+        yield Rule("ssh.passed", (Leave(names.reopened()), Settle()), origin)
     yield Rule("ssh.drop", (refusal(ssh),), origin)
 
 
@@ -325,6 +363,13 @@ def output_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
     places = Places.of(ssh, door)
     if places is not None:
         yield Rule("out.place", (door.port("sport"), CLOSES, Leave(places.set)), origin)
+
+
+def close_rules(door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """A session that sshd closes is remembered no longer: its two ends may be used again."""
+    if door.bound:
+        for version in (4, 6):
+            yield Rule(f"out.left{version}", (door.port("sport"), CLOSES, Forget(version, names.live(version), back=True)), origin)
 
 
 def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rule]:
@@ -345,9 +390,12 @@ def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
     places = Places.of(ssh, door)
     if places is not None:
         yield StateSet(places.set, "typeof ct id", ("dynamic", "timeout"), places.count, places.grace, gc=SWEEP)
+    if _counts(ssh):
+        for name in (names.reopened(), names.refused()):
+            yield StateSet(name, "typeof ct id", ("dynamic", "timeout"), REOPENED_SIZE, REOPENED_FOR)
     for version in (4, 6):
         tuple4 = f"{names.TYPE[version]} . inet_service . {names.TYPE[version]} . inet_service"
-        yield StateSet(names.live(version), tuple4, ("timeout",), LIVE_SIZE, LIVE_FOR)
+        yield StateSet(names.live(version), tuple4, ("dynamic", "timeout"), LIVE_SIZE, LIVE_FOR)
         if ssh.known is not None:
             yield StateSet(names.known(version, ssh.counting), names.TYPE[version], ("timeout",))
             if ssh.known_limit is not None and ssh.limit is not None:

@@ -53,6 +53,19 @@ def waiting(places: int, grace: int) -> str:
     return f"waiting_{places}_{grace}"
 
 
+LABEL = 100  # the conntrack label of ours: a bit of 128, far from those that /etc/connlabel.conf names by custom
+
+
+def reopened() -> str:
+    """Conntrack entries that bear our label and in which a new connection has begun since, by conntrack's id."""
+    return "reopened"
+
+
+def refused() -> str:
+    """Connections that were refused after their handshake, by conntrack's id."""
+    return "refused"
+
+
 def floor(version: int, counting: Counting) -> str:
     """Addresses of live administrators, open on SSH whatever else is decided."""
     return f"floor{version}_{_source(version, counting)}"
@@ -60,7 +73,7 @@ def floor(version: int, counting: Counting) -> str:
 
 def live(version: int) -> str:
     """The connections to sshd that were open at the last load, of which conntrack may know nothing."""
-    return f"live{version}"
+    return f"open{version}"
 
 
 def ban(version: int, scope: Scope, counting: Counting) -> str:
