@@ -105,12 +105,13 @@ def test_refused_once_is_refused(pair: Pair) -> None:
 # -- SYNPROXY: the handshake is its own, and comes to sshd by loopback
 
 
+SYNPROXY = """tcp dport 22 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm
+tcp dport 22 ct state invalid drop"""
+
+
 def synproxy(pair: Pair, priority: int) -> None:
     pair.server.sysctl("net.netfilter.nf_conntrack_tcp_loose", 0)
-    pair.server.sysctl("net.ipv4.tcp_timestamps", 1)
-    pair.server.nft(hooked(("prerouting", "raw", "tcp dport 22 tcp flags syn notrack"),
-                           ("input", str(priority), "tcp dport 22 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm\n"
-                            "tcp dport 22 ct state invalid drop")))  # fmt: skip
+    pair.server.nft(hooked(("prerouting", "raw", "tcp dport 22 tcp flags syn notrack"), ("input", str(priority), SYNPROXY)))
 
 
 @listeners

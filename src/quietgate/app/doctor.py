@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quietgate.app import known
+from quietgate.app.doctor_neighbours import neighbours
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration
@@ -49,6 +50,7 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     policy, ports = prepared.policy, prepared.ports
     found = [Finding("policy", "advice", f"{w.origin}: {w.what}", w.remedy) for w in prepared.warnings]
     found += _tables(policy, ports)
+    found += [Finding(*row) for row in neighbours(parts.paths, ports.ports)]
     found += _lost(parts)
     found += _blockers(parts, policy)
     found += _published(prepared)
