@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quietgate.firewall import rules as r
 from quietgate.firewall.compile import Facts, compile_policy
+from quietgate.firewall.evaluate import Decision, Memory, Packet, decide
 from quietgate.firewall.limiter import Door, Places, keys
-from quietgate.net import SINGLY, Counting
+from quietgate.net import SINGLY, Counting, PrefixSet, parse_address
 from quietgate.policy.load import File, load
 
 
@@ -166,3 +170,60 @@ def test_ways_to_count_share_out_the_addresses() -> None:
     assert singly[1] == (r.Address(6, "saddr", SINGLY),)
     assert network[1] == (r.Address(6, "saddr", SINGLY, absent=True),)
     assert len(keys(Counting(32, 128))) == 2, "with /128 every address counts singly anyway"
+
+
+# -- what is settled
+
+
+def packet(flags: str = "ack", **more: object) -> Packet:
+    here, there = parse_address("198.51.100.7"), parse_address("192.0.2.1")
+    kernel: dict[str, object] = {"tracked": "established", "assured": True, "expires": 400000.0, "socket": "full", "iif": "eth0", **more}
+    return Packet(there, here, 6, 40000, 22, frozenset(flags.split()), **kernel)  # type: ignore[arg-type]
+
+
+def met(p: Packet, memory: Memory | None = None, *, bound: bool = False) -> Decision:
+    memory = memory or Memory()
+    memory.nets = {f"bannet_{scope}{version}": PrefixSet() for scope in ("ssh", "host") for version in (4, 6)}
+    return decide(compiled("", bound=bound), p, memory)
+
+
+def test_what_bears_no_label_is_counted_and_what_bears_it_is_not() -> None:
+    assert met(packet()).counted == ["ssh_counted"]
+    assert met(packet()).settled
+    assert met(packet(settled=True)).counted == []
+    assert met(packet(assured=False)).rule.id == "ssh.unproven"
+
+
+def test_an_entry_in_which_a_connection_begins_anew_is_counted_again() -> None:
+    memory = Memory()
+    closing: Any = {"settled": True, "expires": 8.0, "socket": "none"}
+    assert met(packet("syn", **closing), memory).rule.id == "ssh.reopen"
+    assert met(packet(**closing), memory).counted == ["ssh_counted"]
+    assert met(packet(settled=True), memory).counted == [], "once"
+    assert met(packet("syn", **closing), Memory(full={"reopened"})).verdict == "drop"
+
+
+def test_who_was_refused_is_dropped_until_a_syn_of_his_is_let_in() -> None:
+    him = (4, parse_address("198.51.100.7").value)
+    memory = Memory(sets={s.name: {him} for s in compiled("").state_sets if s.name.startswith("slot")})
+    assert met(packet(), memory).verdict == "reset"
+    assert met(packet(), memory).rule.id == "ssh.over"
+    memory.sets.clear()
+    assert met(packet("syn", expires=8.0, socket="none"), memory).verdict == "accept"
+    assert met(packet(), memory).counted == ["ssh_counted"]
+
+
+def test_by_loopback_only_this_host_s_own_addresses_pass_unasked() -> None:
+    assert met(packet("syn", iif="lo", own=True, tracked="new")).rule.id == "loopback"
+    assert met(packet("syn", iif="lo", tracked="new", expires=None)).rule.id == "ssh.pending"
+    assert met(replace(packet("syn", iif="lo", tracked="new"), dport=80)).rule.id == "in.lo.tcp"
+
+
+def test_behind_a_bound_listener_a_session_is_known_by_its_ends_while_it_is_open() -> None:
+    memory = Memory()
+    assert met(packet(), memory, bound=True).counted == ["ssh_counted"]
+    lost = packet(tracked="invalid", expires=None, socket="bound")
+    assert met(lost, memory, bound=True).rule.id == "ssh.live4"
+    assert met(packet("syn", tracked="new", expires=None), memory, bound=True).rule.id == "ssh.reused4"
+    assert met(packet("rst", expires=8.0, settled=True), memory, bound=True).rule.id == "ssh.abort"
+    assert met(lost, memory, bound=True).rule.id == "ssh.unknown"

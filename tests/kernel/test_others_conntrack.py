@@ -189,6 +189,37 @@ def test_a_session_lives_on_when_conntrack_forgets_it(pair: Pair, options: tuple
         assert [pair.client.banner(ATTACKER, SERVER4, timeout=0.2) for _ in range(7)] == [True] * (5 - counted) + [False] * (2 + counted)
 
 
+@listeners
+def test_sessions_that_conntrack_knew_before_the_load_live_on(pair: Pair, options: tuple[str, ...]) -> None:
+    """Their entries take no label: they are older than the first rule that sets one."""
+    sshd = pair.sshd(*options)
+    pair.server.nft(hooked(("input", "5", "ct state established accept")))
+    with sessions(pair, sshd, ATTACKER, 3) as open_now:
+        for policy in ('[ssh]\nlimit = "2 per 60s"\n', '[ssh]\nlimit = "1 per 60s"\n' + CLOSED):
+            pair.up(policy)
+            for _ in range(8):
+                assert [s.echoes() for s in open_now] == [True] * 3
+        assert pair.counters()["ssh_counted"] == 0
+        pair.server.sh("nft", "flush", "ruleset")
+        with sessions(pair, sshd, PERSON, 3) as more:
+            pair.up('[ssh]\nlimit = "2 per 60s"\n')
+            for _ in range(8):
+                assert [s.echoes() for s in [*open_now, *more]] == [True] * 6
+
+
+@pytest.mark.parametrize("remedy", ["", "ssh.older4"], ids=["whole", "without"])
+def test_a_session_that_was_trusted_goes_on_as_a_stranger(pair: Pair, remedy: str) -> None:
+    sshd = pair.sshd()
+    pair.up(f'[ssh]\ntrusted = ["{PERSON}"]\n')
+    with sessions(pair, sshd, PERSON, 3) as open_now:
+        pair.up('[ssh]\nlimit = "1 per 60s"\n')
+        if remedy:
+            without(pair, remedy)
+        for _ in range(4):
+            assert [s.echoes() for s in open_now] == [True] * 3
+        assert pair.counters()["ssh_counted"] == 0
+
+
 def test_it_dies_behind_a_bound_listener_where_it_is_not_kept(pair: Pair) -> None:
     sshd = pair.sshd(*BOUND)
     pair.up(CLOSED)

@@ -95,7 +95,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("firewall.names_refresh", t.duration(10, 86400), "5m",
             "How often host names are looked up; one that fails keeps its last addresses."),
     Setting("firewall.marks", t.listed(t.mark_bit, "mark bits"), [0x10000000, 0x20000000],
-            "Two conntrack mark bits that nobody else on this host uses."),
+            "No effect: the rules mark nothing. Two different bits, so that older policies stay right."),
     # lockout
     Setting("lockout.trial", t.duration(10, 3600), "60s", "How long an unconfirmed change lives."),
     Setting("lockout.keep", t.duration(), "24h",
