@@ -204,7 +204,7 @@ def test_an_entry_in_which_a_connection_begins_anew_is_counted_again() -> None:
 
 
 def test_who_was_refused_is_dropped_until_a_syn_of_his_is_let_in() -> None:
-    him = (4, parse_address("198.51.100.7").value)
+    him = (4, parse_address("192.0.2.1").value)
     memory = Memory(sets={s.name: {him} for s in compiled("").state_sets if s.name.startswith("slot")})
     assert met(packet(), memory).verdict == "reset"
     assert met(packet(), memory).rule.id == "ssh.over"
