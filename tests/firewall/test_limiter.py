@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from quietgate.firewall import rules as r
 from quietgate.firewall.compile import Facts, compile_policy
 from quietgate.firewall.evaluate import Decision, Memory, Packet, decide
-from quietgate.firewall.limiter import Door, Places, keys
+from quietgate.firewall.limiter import Door
+from quietgate.firewall.places import Places, keys
 from quietgate.net import SINGLY, Counting, PrefixSet, parse_address
 from quietgate.policy.load import File, load
 
@@ -83,7 +84,7 @@ def test_off_leaves_the_door_and_no_slots() -> None:
 
 def test_without_a_limit_the_reserve_holds_and_nobody_is_counted() -> None:
     ruleset = compiled('limit = "off"')
-    assert {p.name for p in parts(ruleset.chain("ssh_count")) if isinstance(p, r.Place)} == {"waiting_6_125"}
+    assert "waiting_6_125" in {p.name for p in parts(ruleset.chain("ssh_count")) if isinstance(p, r.Place)}
     assert not [s for s in ruleset.state_sets if s.name.startswith(("slot", "wide", "knownrate"))]
 
 
@@ -91,15 +92,45 @@ def test_without_a_limit_the_reserve_holds_and_nobody_is_counted() -> None:
 @given(begin=st.integers(1, 2000), grace=st.integers(0, 3600), reserve=st.integers(1, 90))
 def test_strangers_never_have_more_than_their_share_of_places_and_never_none(begin: int, grace: int, reserve: int) -> None:
     loaded = load([File("p", f"[ssh]\nreserve = {reserve}\n".encode())])
-    places = Places.of(loaded.policy.ssh, Door((22,), bound=False, begin=begin, grace=grace))
+    places = Door((22,), bound=False, begin=begin, grace=grace).places(loaded.policy.ssh)
     assert places is not None
     assert 1 <= places.count <= max(1, begin * (100 - reserve) / 100)
     assert places.grace > grace
 
 
-def test_who_is_refused_gives_the_place_back() -> None:
-    refuse = parts(compiled("").chain("ssh_refuse"))
-    assert isinstance(refuse[0], r.Leave)
+def test_who_is_refused_gives_back_what_this_turn_took_and_nothing_else() -> None:
+    refuse = compiled("").chain("ssh_refuse").rules[0]
+    assert [type(p) for p in refuse.parts] == [r.Waits, r.Jump], "an earlier turn's place stays"
+    count = [rule.id for rule in compiled("").chain("ssh_count").rules]
+    assert count.index("ssh.held") < count.index("ssh.fresh") < count.index("ssh.place")
+
+
+def test_everything_taken_on_the_way_is_given_back_by_both_ends() -> None:
+    ruleset = compiled("")
+    taken = {
+        p.name
+        for c in chains(ruleset, "ssh_")
+        for p in parts(c)
+        if isinstance(p, r.Place) and not p.name.startswith(("rejoined", "reopened", "refused"))
+    }
+    named = {p.name for c in ruleset.chains for p in parts(c) if isinstance(p, r.Take) and p.name.startswith(("share", "own"))}
+    for end in ("ssh_end", "ssh_undo"):
+        assert {p.name for p in parts(ruleset.chain(end)) if isinstance(p, r.Leave)} == taken
+        assert {p.name for p in parts(ruleset.chain(end)) if isinstance(p, r.Free)} == named
+
+
+@pytest.mark.parametrize(("begin", "reserve", "places", "share", "own"), [
+    (10, 40, 6, 2, 2), (100, 40, 60, 8, 8), (1, 40, 1, 1, 1), (10, 90, 1, 1, 4), (2, 50, 1, 1, 1), (30, 40, 18, 6, 6),
+])  # fmt: skip
+def test_shares(begin: int, reserve: int, places: int, share: int, own: int) -> None:
+    found = Places.of(reserve, begin, 120, Counting(32, 64))
+    assert found is not None
+    assert (found.count, found.share, found.own) == (places, share, own)
+
+
+def test_a_network_is_never_smaller_than_a_source() -> None:
+    assert Places.of(40, 10, 120, Counting(16, 40)).networks == Counting(16, 40)  # type: ignore[union-attr]
+    assert Places.of(40, 10, 120, Counting(32, 128)).networks == Counting(24, 48)  # type: ignore[union-attr]
 
 
 def test_known_sources_are_asked_about_when_their_handshake_is_proven_and_take_no_stranger_s_place() -> None:

@@ -84,6 +84,9 @@ class _Kernel:
     def leave(self, name: str, packet: Packet) -> None:
         """Nothing to give back."""
 
+    def free(self, name: str, version: int, address: int) -> None:
+        """Asking changes nothing."""
+
     def remember(self, name: str, packet: Packet) -> None:
         """Asking takes nothing."""
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from quietgate.errors import Origin
-from quietgate.firewall import limiter, names
+from quietgate.firewall import friends, limiter, names
 from quietgate.firewall.limiter import Door
+from quietgate.firewall.places import keys
 from quietgate.firewall.rules import (
     Accept,
     Address,
@@ -72,6 +73,7 @@ def compile_policy(policy: Policy, facts: Facts) -> Ruleset:
         Chain("pre", tuple(c.prerouting())),
         Chain("in", tuple(c.input())),
         *limiter.chains(policy.ssh, facts.door, tuple(c.ssh_from()), c.origin("ssh.limit")),
+        *friends.chains(policy.ssh, facts.door, c.origin("ssh.reserve")),
         *c.ping_chain(),
         Chain("out", tuple(c.output())),
         Chain("fwd", tuple(c.forward())),
@@ -154,7 +156,7 @@ class _Compiler:
     def banned(self, chain: str, scope: Scope, where: tuple[Part, ...], end: tuple[Part, ...]) -> Iterator[Rule]:
         """What becomes of banned sources, in single and in wide sets."""
         counting = self.policy.ssh.counting
-        for name, guard, key in limiter.keys(counting):
+        for name, guard, key in keys(counting):
             found = InSet(key, names.ban(key.version, scope, counting), shared=True)
             yield Rule(f"{chain}ban.{scope}{name}", (*where, *(guard if name == "6x" else ()), found, *end))
         for version in (4, 6):
@@ -224,10 +226,14 @@ class _Compiler:
         yield Rule(f"{chain}.icmp6", (Icmp(6, ICMP6_MUST), Accept()))
 
     def friends(self, chain: str) -> Iterator[Rule]:
-        """The floor, then who is trusted: on the SSH ports, before everything that could refuse them."""
+        """The floor, then who is trusted: on the SSH ports, before everything that could refuse them. In input, one source may not
+        log in too often at the same time, since that would shut others out (`friends`).
+        """
         # Settled in the input chain: a session goes on when its source is no friend any more.
         end: tuple[Part, ...] = (Settle(), Accept()) if chain == "in" else (Accept(),)
-        for name, guard, key in limiter.keys(self.policy.ssh.counting):
+        if chain == "in" and self.door.places(self.policy.ssh) is not None:
+            end = (Goto("friend"),)
+        for name, guard, key in keys(self.policy.ssh.counting):
             floor = InSet(key, names.floor(key.version, self.policy.ssh.counting), shared=True)
             yield Rule(f"{chain}.floor{name}", (self.door.port(), *(guard if name == "6x" else ()), floor, *end))
         origin = self.origin("ssh.trusted") or self.origin("firewall.allow")
@@ -306,7 +312,7 @@ class _Compiler:
                 yield Rule(f"{id_}.over", (*parts, bucket, count, Drop()), rule.origin)
             else:
                 assert version is not None
-                for name, guard, key in limiter.keys(self.policy.ssh.counting):
+                for name, guard, key in keys(self.policy.ssh.counting):
                     if key.version == version:
                         meter = self.meter(rule, key)
                         take = Take(key, meter.name, update=True, over=bucket)

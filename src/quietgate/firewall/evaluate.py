@@ -7,7 +7,7 @@ Used by `why`, and held against the kernel with real packets by a test. What the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from quietgate.firewall import rules as r
@@ -59,6 +59,9 @@ class World(Protocol):
     def take(self, name: str, version: int, address: int) -> bool:
         """Put the address into the shared set; False if the set is full. Idempotent."""
 
+    def free(self, name: str, version: int, address: int) -> None:
+        """Take the address out of the shared set. Idempotent."""
+
     def token(self, bucket: str) -> bool:
         """Take a token out of a bucket; False if it is empty."""
 
@@ -102,6 +105,9 @@ class Memory:
             return False
         self.sets.setdefault(name, set()).add((version, address))
         return True
+
+    def free(self, name: str, version: int, address: int) -> None:
+        self.sets.get(name, set()).discard((version, address))
 
     def token(self, bucket: str) -> bool:
         return bucket not in self.empty
@@ -221,6 +227,13 @@ class _Run:
                     self.settled = self.packet.expires is not None
                 case r.Leave(name):
                     self.world.leave(name, self.packet)
+                case r.Free(key, name):
+                    masked = self._key(key)
+                    if masked is None:
+                        return None
+                    self.world.free(name, masked.version, masked.value)
+                case r.Finish():
+                    self.packet = replace(self.packet, flags=frozenset({"fin", "ack"}))
                 case r.Remember(version, name):
                     if self._tcp(version):
                         self.world.remember(name, self.packet)
@@ -304,8 +317,6 @@ class _Run:
                 return p.expires is not None and self.world.waits(name, p) is not absent
             case r.Place(name):
                 return p.expires is not None and self.world.place(name, p)
-            case r.Shorten():
-                return p.expires is not None
             case r.Take(key, name, once, update, over):
                 return self._take(key, name, once=once, update=update, over=over is not None)
             case _:

@@ -25,10 +25,7 @@ Two packets on two CPUs: `add` with a bucket of one token for each element lets 
 Known sources have a token bucket of their own instead of slots. It is asked at the third packet too: asked at the SYN,
 forged ones would empty it.
 
-Places. Two hundred bots, each within its limit, still fill sshd's MaxStartups. So strangers' connections that have not
-logged in share a set of places, keyed by conntrack's id and smaller than MaxStartups' first number; a proven handshake
-takes one, and gets a reset where none is free. sshd's own FIN or RST gives it back, as its process ends then; a
-client's RST only shortens it, since sshd takes a moment to notice; LoginGraceTime ends it at the latest.
+Places in sshd's MaxStartups: two hundred bots, each within its limit, still fill it. Their theory is in `places`.
 """
 
 from __future__ import annotations
@@ -38,9 +35,10 @@ from dataclasses import dataclass
 
 from quietgate.errors import Origin
 from quietgate.firewall import names
+from quietgate.firewall import places as shares
+from quietgate.firewall.places import Places, keys
 from quietgate.firewall.rules import (
     Accept,
-    Address,
     Assured,
     Bucket,
     Chain,
@@ -64,18 +62,15 @@ from quietgate.firewall.rules import (
     Rule,
     Settle,
     Settled,
-    Shorten,
     Socket,
     State,
     StateSet,
     Take,
     Tuple4,
-    Version,
     Waits,
     Within,
 )
 from quietgate.firewall.rules import Log as LogTo
-from quietgate.net import SINGLY, Counting
 from quietgate.policy.model import Ssh
 from quietgate.policy.terms import Ports, Rate
 
@@ -92,11 +87,9 @@ SAID_FOR = 60
 LIVE_SIZE = 65536
 LIVE_FOR = 30 * 86400  # a session that ends leaves the set; one that lives longer is put back by the next load
 WIDE_LENGTH = 48  # what a customer or a host gets at most (RFC 6177)
-NOTICED = 2  # seconds that sshd may take to notice a client's reset: measured under 1 with 200 bots on two cores
 REOPENED_SIZE = 65536
 # Longer than any half-open socket (63 s, tcp_synack_retries) or SYN cookie (120 s, MAX_SYNCOOKIE_AGE) that could still end in sshd.
 REOPENED_FOR = 150
-SWEEP = 200  # milliseconds after which a place that was given back is free: until then the kernel still counts it
 PROVEN = "(proven) "  # follows the prefix where a whole handshake was seen: only such lines are evidence
 
 
@@ -113,52 +106,22 @@ class Door:
     begin: int = 10
     grace: int = 120
 
+    def places(self, ssh: Ssh) -> Places | None:
+        """How MaxStartups is shared out under this policy."""
+        return Places.of(ssh.reserve, self.begin, self.grace, ssh.counting)
+
     def port(self, side: str = "dport") -> Port:
         """Matches the SSH ports."""
         return Port(side, tuple(Ports(p, p) for p in self.ports), 6)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """How many strangers may be logging in at once, and the set that holds them."""
-
-    count: int
-    grace: int
-
-    @classmethod
-    def of(cls, ssh: Ssh, door: Door) -> Places | None:
-        """None where nothing is reserved. At least one place is left to strangers."""
-        if ssh.reserve == 0:
-            return None
-        # sshd itself varies LoginGraceTime by up to four seconds (sshd-session.c); a day stands for "no limit"
-        return cls(max(1, door.begin * (100 - ssh.reserve) // 100), door.grace + 5 if door.grace else 86400)
-
-    @property
-    def set(self) -> str:
-        """Its name in the kernel."""
-        return names.waiting(self.count, self.grace)
-
-
-def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
-    """Name, guard and key of each way a source is counted: IPv4, IPv6 singly, IPv6 by network; in this order."""
-    four = ("4", (Version(4),), Key(4, "saddr", counting.source4))
-    network = Key(6, "saddr", counting.source6)
-    if counting.source6 == 128:
-        return four, ("6", (Version(6),), network)
-    return (
-        four,
-        ("6x", (Address(6, "saddr", SINGLY),), Key(6, "saddr", 128)),
-        ("6", (Address(6, "saddr", SINGLY, absent=True),), network),
-    )
 
 
 def input_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
     """The SSH part of the input chain, from resets to packets that would reach the listener, without the established rule."""
     at = door.port()
     end = refusal(ssh)
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     if places is not None:
-        yield Rule("ssh.gone", (at, Original(), RST, Waits(places.set), Shorten(places.set, NOTICED)), origin)
+        yield shares.aborted(places, at, origin, observe=ssh.observe)
     if door.bound:
         for version in (4, 6):
             yield Rule(f"ssh.left{version}", (at, Original(), RST, Forget(version, names.live(version))), origin)
@@ -198,15 +161,17 @@ def chains(ssh: Ssh, door: Door, from_rules: tuple[Rule, ...], origin: Origin | 
     if not _counts(ssh):
         yield Chain("ssh_syn", (*from_rules, Rule("ssh.open", (Count("ssh_new"), Accept()), origin)))
         return
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     yield Chain("ssh_syn", (*from_rules, *_gate(ssh, origin)))
     yield Chain("ssh_prove", tuple(_prove(ssh, origin)))
     yield Chain("ssh_count", tuple(_proven(ssh, places, origin)))
     if places is not None:
+        yield shares.share_chain(places, origin)
         yield Chain("ssh_place", tuple(_strangers(ssh, origin)))
+        yield from shares.end_chains(places, origin)
     for name, _, key in keys(ssh.counting):
         if ssh.known is not None:
-            yield Chain(f"ssh_known{name}", tuple(_known(ssh, name, key, origin)))
+            yield from _known(ssh, places, name, key, origin)
         if ssh.limit is not None:
             yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
             yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
@@ -272,8 +237,7 @@ def _proven(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[
     if places is None:
         yield from _strangers(ssh, origin)
     else:
-        yield Rule("ssh.place", (Place(places.set), Goto("ssh_place")), origin)
-        yield Rule("ssh.noplace", (Count("ssh_reserved"), Goto("ssh_refuse")), origin)
+        yield from shares.take_place(places, origin)
 
 
 def _strangers(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
@@ -291,12 +255,19 @@ def _if_known(ssh: Ssh, what: str, chain: Callable[[str], str], origin: Origin |
         yield Rule(f"ssh.{what}{name}", (*(guard if name == "6x" else ()), known, Goto(chain(name))), origin)
 
 
-def _known(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rule]:
+def _known(ssh: Ssh, places: Places | None, name: str, key: Key, origin: Origin | None) -> Iterator[Chain]:
+    chain = f"ssh_known{name}"
+    if places is not None:
+        begun = f"ssh_begun{name}"
+        yield Chain(chain, tuple(shares.own_rules(places, "ssh.known", name, (Goto(begun),), refusal(ssh), origin)))
+        chain = begun
+    rules = []
     if ssh.known_limit is not None and ssh.limit is not None:  # where strangers are not limited, nobody is
         bucket = Within(ssh.known_limit.count, ssh.known_limit.window, ssh.known_limit.count, over=True)
         over = Take(key, names.known_rate(key.version, ssh.known_limit, ssh.counting), update=True, over=bucket)
-        yield Rule(f"ssh.known{name}.over", (over, Count("ssh_known_over"), Goto("ssh_refuse")), origin)
-    yield Rule(f"ssh.known{name}.in", (Count("ssh_known"), Goto("ssh_in")), origin)
+        rules.append(Rule(f"ssh.known{name}.over", (over, Count("ssh_known_over"), Goto("ssh_refuse")), origin))
+    rules.append(Rule(f"ssh.known{name}.in", (Count("ssh_known"), Goto("ssh_in")), origin))
+    yield Chain(chain, tuple(rules))
 
 
 def _refuse(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
@@ -306,7 +277,7 @@ def _refuse(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[
         yield Rule("ssh.reset", (Goto("ssh_in"),), origin)
         return
     if places is not None:
-        yield Rule("ssh.leave", (Leave(places.set),), origin)
+        yield shares.undo(places, origin)
     yield Rule("ssh.refused", (Count("ssh_refused"),), origin)
     # In a full set it finds no room, and its next packet is refused once more.
     yield Rule("ssh.ended", (Place(names.refused()),), origin)
@@ -332,8 +303,11 @@ def _by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:
 def _count(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rule]:
     if name == "6" and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
         bucket = Within(ssh.wide6.count, ssh.wide6.window, ssh.wide6.count, over=True)
-        wide = Take(Key(6, "saddr", WIDE_LENGTH), names.wide(ssh.wide6, ssh.slots), update=True, over=bucket)
-        yield Rule("ssh.wide6", (wide, Count("ssh_wide"), Goto("ssh_refuse")), origin)
+        network = Key(6, "saddr", WIDE_LENGTH)
+        wide = Take(network, names.wide(ssh.wide6, ssh.slots), update=True, over=bucket)
+        # Where a provider gives out /64s of one /48, one customer must not shut out the others: only if many of them fail.
+        crowded = InSet(network, names.crowded(), shared=True)
+        yield Rule("ssh.wide6", (crowded, wide, Count("ssh_wide"), Goto("ssh_refuse")), origin)
     sets = list(_slots(ssh, key.version))
     for index, slot in enumerate(sets, 1):
         yield Rule(f"ssh.slot{name}.{index}", (Take(key, slot.name, once=True), Count("ssh_counted"), Goto("ssh_in")), origin)
@@ -360,9 +334,9 @@ def _full(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
 
 def output_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
     """A place is free again when sshd closes: its process ends then."""
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     if places is not None:
-        yield Rule("out.place", (door.port("sport"), CLOSES, Leave(places.set)), origin)
+        yield from shares.ended(door.port("sport"), origin)
 
 
 def close_rules(door: Door, origin: Origin | None) -> Iterator[Rule]:
@@ -387,9 +361,9 @@ def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rul
 
 def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
     """The shared sets that the rules above use."""
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     if places is not None:
-        yield StateSet(places.set, "typeof ct id", ("dynamic", "timeout"), places.count, places.grace, gc=SWEEP)
+        yield from places.sets()
     if _counts(ssh):
         for name in (names.reopened(), names.refused()):
             yield StateSet(name, "typeof ct id", ("dynamic", "timeout"), REOPENED_SIZE, REOPENED_FOR)
@@ -409,6 +383,7 @@ def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
     if ssh.limit is not None and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
         # An idle bucket is full again after one window, so it may be forgotten then.
         yield StateSet(names.wide(ssh.wide6, ssh.slots), names.TYPE[6], ("dynamic", "timeout"), ssh.slots, ssh.wide6.window)
+        yield StateSet(names.crowded(), names.TYPE[6], ("timeout",))
 
 
 def buckets(ssh: Ssh) -> Iterator[tuple[str, Within]]:
@@ -432,7 +407,7 @@ COUNTERS = {
     "ssh_limited": "SYNs to SSH dropped by the limit",
     "ssh_refused": "connections to SSH reset by the limit after their handshake",
     "ssh_wide": "of these, by the limit of an IPv6 /48",
-    "ssh_reserved": "of these, since the strangers' places in sshd were taken",
+    **shares.COUNTERS,
     "ssh_known": "connections to SSH of known sources",
     "ssh_known_over": "connections of known sources reset by their own limit",
     "ssh_overflow": "connections to SSH let through because the slot sets were full",

@@ -270,11 +270,13 @@ def part_text(part: r.Part, number: int) -> str:
         case r.Waits(name, absent):
             return f"ct id {'!= ' if absent else ''}@{name}"
         case r.Place(name):
-            return f"add @{name} {{ ct id }}"
-        case r.Shorten(name, seconds):
-            return f"update @{name} {{ ct id timeout {seconds}s }}"
+            return f"update @{name} {{ ct id }}"
         case r.Leave(name):
             return f"delete @{name} {{ ct id }}"
+        case r.Free(key, name):
+            return f"delete @{name} {{ {_key(key)} }}"
+        case r.Finish():
+            return "tcp flags set fin | ack"
         case r.Count(name):
             return f'counter name "{name}"'
         case r.Log(prefix, group):

@@ -213,17 +213,9 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Take a place for this connection: matches when it has one now; a full set does not match."""
+    """Take a place for this connection, or begin its time anew: matches when it has one now; a full set does not match."""
 
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shorten:
-    """Let this connection's place end in `seconds`; it must hold one (`Waits` asked before)."""
-
-    name: str
-    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +223,19 @@ class Leave:
     """Give this connection's place back, if it has one; always goes on."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Take the key out of a shared set, if it is there; always goes on where the packet has such an address."""
+
+    key: Key
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Rewrite the TCP flags into FIN and ACK: the reader sees the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +317,9 @@ class Return:
 
 Match: TypeAlias = (
     Version | Interface | Protocol | Port | Address | InSet | Tuple4 | Flags | State | Assured | Original | Expires
-    | Settled | Icmp | Socket | ToLocal | Within | Bucket | Take | Waits | Place | Shorten
+    | Settled | Icmp | Socket | ToLocal | Within | Bucket | Take | Waits | Place
 )  # fmt: skip
-Statement: TypeAlias = Count | Log | Settle | Leave | Remember | Forget
+Statement: TypeAlias = Count | Log | Settle | Leave | Remember | Forget | Free | Finish
 Verdict: TypeAlias = Accept | Drop | Reject | Goto | Jump | Return
 Part: TypeAlias = Match | Statement | Verdict
 
