@@ -54,6 +54,7 @@ def server(place: Path, mode: str, *options: str, policy: str = POLICY) -> Itera
         write_wtmp(pair.root, *(utmp("anna", a, time.time() - 86400) for a in KNOWN))
         pair.up(policy.format(mode=mode))
         pair.quietgate("ban", "198.19.4.1", "--scope", "ssh")
+        pair.server.sh("nft", "add element inet quietgate crowded6 { 2001:db8:100:: timeout 1h }")  # the guard's word
         yield pair
 
 
@@ -91,7 +92,7 @@ def test_places_are_counted_too(tmp_path: Path) -> None:
     counts, got = {}, {}
     for mode in ("enforce", "observe"):
         with server(tmp_path / mode, mode, "MaxStartups 10:30:60") as pair:
-            held = [pair.client.connect(f"198.19.5.{n}", SERVER4, 22) for n in range(1, 10)]
+            held = [pair.client.connect(f"198.19.{5 + n}.1", SERVER4, 22) for n in range(1, 10)]
             got[mode] = sum(s is not None and heard(s) for s in held)
             counts[mode] = refused(pair)
             for s in held:
