@@ -64,8 +64,8 @@ def crowd(pair: Pair) -> Pair:
 # -- a place is given back on packets that end nothing
 
 
-def reset_in_window(wire: Wire, number: int) -> None:
-    hand = proven(wire, number)
+def reset_in_window(wire: Wire, number: int, sport: int = 4000) -> None:
+    hand = proven(wire, number, sport)
     hand.send("rst", SEQ + 1 + 200)
     hand.send("rst ack", SEQ + 1 + 300)
 
@@ -77,9 +77,9 @@ def reset_behind_data(wire: Wire, number: int) -> None:
     hand.send("rst ack")
 
 
-def refused_then_right(wire: Wire, number: int) -> None:
+def refused_then_right(wire: Wire, number: int, sport: int = 4000) -> None:
     """A third packet that acknowledges too little: the kernel answers with a reset, and the handshake goes on."""
-    hand = Hand(wire, network(number), 4000)
+    hand = Hand(wire, network(number), sport)
     assert hand.open()
     wire.send(tcp_packet(hand.source, SERVER4, hand.sport, 22, "ack", SEQ + 1, hand.theirs))
     time.sleep(0.02)

@@ -16,6 +16,7 @@ from quietgate.firewall.rules import (
     Accept,
     Assured,
     Chain,
+    Drop,
     Expires,
     Goto,
     Leave,
@@ -54,4 +55,4 @@ def chains(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Chain]:
         Rule("friend.open", (Accept(),), origin),
     ))  # fmt: skip
     done = (Leave(names.reopened()), Settle(), Accept())
-    yield Chain("friend_own", tuple(own_rules(places, "friend.own", None, done, refusal(ssh), origin)))
+    yield Chain("friend_own", tuple(own_rules(places, "friend.own", None, done, done if ssh.observe else (Drop(),), origin)))

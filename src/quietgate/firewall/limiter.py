@@ -259,7 +259,8 @@ def _known(ssh: Ssh, places: Places | None, name: str, key: Key, origin: Origin 
     chain = f"ssh_known{name}"
     if places is not None:
         begun = f"ssh_begun{name}"
-        yield Chain(chain, tuple(shares.own_rules(places, "ssh.known", name, (Goto(begun),), refusal(ssh), origin)))
+        there: tuple[Part, ...] = (Goto(begun),)
+        yield Chain(chain, tuple(shares.own_rules(places, "ssh.known", name, there, there if ssh.observe else (Drop(),), origin)))
         chain = begun
     rules = []
     if ssh.known_limit is not None and ssh.limit is not None:  # where strangers are not limited, nobody is

@@ -32,7 +32,6 @@ from quietgate.firewall.rules import (
     Address,
     Chain,
     Count,
-    Drop,
     Finish,
     Flags,
     Free,
@@ -165,12 +164,12 @@ def undo(places: Places, origin: Origin | None) -> Rule:
 
 
 def own_rules(
-    places: Places, start: str, only: str | None, end: tuple[Part, ...], wait: Accept | Drop, origin: Origin | None
+    places: Places, start: str, only: str | None, end: tuple[Part, ...], wait: tuple[Part, ...], origin: Origin | None
 ) -> Iterator[Rule]:
     """A token of an exempt source, then `end`; without one the connection waits. `only`: that way of counting alone."""
     ways = tuple(w for w in keys(places.counting) if only is None or w[0] == only)
     yield from _tokens(start, ways, places.owns(), end, origin)
-    yield Rule(f"{start}.wait", (Count("ssh_waits"), wait), origin)
+    yield Rule(f"{start}.wait", (Count("ssh_waits"), *wait), origin)
 
 
 def _tokens(
