@@ -104,7 +104,8 @@ class Startups:
         sitting = sockets.sitting(frozenset(self.shared.prepared.ports.ports))
         self._note((f for f, _ in sitting), now)
         self._held = any(held.values())
-        open_now = [(f, n) for f, n in sitting if not self._seen[f.cookie].logged_in][:MOST]
+        open_now = [(f, n) for f, n in sitting if not self._seen[f.cookie].logged_in]
+        open_now = sorted(open_now, key=lambda one: not one[0].inode)[:MOST]  # who sits in sshd before who is in a handshake
         if not self._held and not open_now:
             return
         self._ask(
