@@ -100,7 +100,8 @@ class Startups:
             return
         sets = self.shared.sets
         # The sets first: whoever takes a place after that is not missed among the sockets.
-        held = {name: sets.keys(name) for name in self._names(places)} if self._held or self._seen else {places.set: sets.keys(places.set)}
+        busy = self._held or any(not s.logged_in for s in self._seen.values())
+        held = {name: sets.keys(name) for name in (self._names(places) if busy else [places.set])}
         sitting = sockets.sitting(frozenset(self.shared.prepared.ports.ports))
         self._note((f for f, _ in sitting), now)
         self._held = any(held.values())
