@@ -142,7 +142,9 @@ def test_a_source_port_used_again_after_a_reset_holds_one_place_and_pays_each_ti
             hand = Hand(wire, network(1), 4000)
             if hand.open(0.3):
                 hand.send("ack")
-                hand.send("rst")  # without ACK: nothing tells the rules that it is over
+                hand.send("rst ack")  # a FIN for the server, who closes
+                time.sleep(0.2)
+                hand.send("rst", SEQ + 2)
         assert settled(sshd) <= 5
         assert places(crowd) >= inside(crowd)
 
@@ -257,10 +259,12 @@ def guarded(pair: Pair, policy: str = "") -> Iterator[Guard]:
 def test_the_guard_frees_what_no_packet_freed(crowd: Pair) -> None:
     crowd.sshd(STARTUPS)
     with guarded(crowd), Wire(crowd) as wire:
-        for number in range(PLACES):
-            proven(wire, number).send("rst")  # exact, without ACK
-        wait_for(lambda: inside(crowd) == 0, "their sockets are gone", 5)
+        hands = [proven(wire, number) for number in range(PLACES)]
         assert places(crowd) == PLACES
+        crowd.server.sh("conntrack", "-F")  # the ids that the places have are nobody's now
+        for hand in hands:
+            hand.send("fin ack")
+        wait_for(lambda: inside(crowd) == 0, "sshd has closed them", 5)
         wait_for(lambda: places(crowd) == 0, "the guard saw it", 10)
         assert all(proven(wire, number, 5000) for number in range(3))
 

@@ -22,7 +22,7 @@ from quietgate.firewall.limiter import Door
 from quietgate.firewall.places import OWN_FOR, Places
 from quietgate.guard.startups import Waiting, to_end
 from quietgate.host import conntrack, sockets
-from quietgate.host.netlink import SetWriter
+from quietgate.host.netlink import SetWriter, ends
 from quietgate.host.sessions import authenticated
 from quietgate.net import BITS, Prefix
 from quietgate.values import Flow
@@ -49,6 +49,7 @@ def give_back(sets: SetWriter, places: Places, flow: Flow) -> None:
             if sets.get(connections, key) is not None:
                 sets.delete(sources[flow.peer.version], [_key(counting.source_of(flow.peer))])
                 sets.delete(connections, [key])
+    sets.delete(places.sitting(flow.peer.version), [ends(flow)])
     sets.delete(places.set, [key])
 
 
@@ -132,7 +133,7 @@ class Startups:
 
     @staticmethod
     def _names(places: Places) -> list[str]:
-        found = [places.set]
+        found = [places.set, places.sitting(4), places.sitting(6)]
         for connections, sources in (*places.shares(), *places.owns()):
             found += [connections, *sources.values()]
         return found
@@ -160,6 +161,9 @@ class Startups:
         """What is held and has no connection, in two sweeps one after the other: between our two looks one may have begun."""
         living = set(ids.values())
         gone: set[tuple[str, bytes]] = {(places.set, key) for key in held[places.set] - living}
+        for version in (4, 6):
+            sitting = places.sitting(version)
+            gone |= {(sitting, key) for key in held.get(sitting, set()) - {ends(f) for f in flows if f.peer.version == version}}
         for connections, sources in places.shares():
             if connections not in held:
                 continue

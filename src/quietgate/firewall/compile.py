@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from quietgate.errors import Origin
 from quietgate.firewall import friends, limiter, names
 from quietgate.firewall.limiter import Door
-from quietgate.firewall.places import keys
+from quietgate.firewall.places import aborted, keys
 from quietgate.firewall.rules import (
     Accept,
     Address,
@@ -141,6 +141,9 @@ class _Compiler:
 
     def prerouting(self) -> Iterator[Rule]:
         yield from self.must_pass("pre")
+        places = self.door.places(self.policy.ssh)
+        if places is not None and not self.policy.ssh.observe:
+            yield from aborted(places, self.door.port(), self.origin("ssh.reserve"))
         yield from self.friends("pre")
         for scope in (Scope.HOST, Scope.SSH):
             # Scope ssh means packets to this host's sshd: not our own connections out, not a guest's sshd.

@@ -120,8 +120,8 @@ def input_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
     at = door.port()
     end = refusal(ssh)
     places = door.places(ssh)
-    if places is not None:
-        yield shares.aborted(places, at, origin, observe=ssh.observe)
+    if places is not None and ssh.observe:
+        yield shares.observed(places, at, origin)
     if door.bound:
         for version in (4, 6):
             yield Rule(f"ssh.left{version}", (at, Original(), RST, Forget(version, names.live(version))), origin)
@@ -369,8 +369,7 @@ def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
         for name in (names.reopened(), names.refused()):
             yield StateSet(name, "typeof ct id", ("dynamic", "timeout"), REOPENED_SIZE, REOPENED_FOR)
     for version in (4, 6):
-        tuple4 = f"{names.TYPE[version]} . inet_service . {names.TYPE[version]} . inet_service"
-        yield StateSet(names.live(version), tuple4, ("dynamic", "timeout"), LIVE_SIZE, LIVE_FOR)
+        yield StateSet(names.live(version), names.ends(version), ("dynamic", "timeout"), LIVE_SIZE, LIVE_FOR)
         if ssh.known is not None:
             yield StateSet(names.known(version, ssh.counting), names.TYPE[version], ("timeout",))
             if ssh.known_limit is not None and ssh.limit is not None:

@@ -81,6 +81,16 @@ def share(version: int, index: int, places: int, grace: int, networks: Counting)
     return f"share{version}_{index}_{places}_{grace}_{_source(version, networks)}"
 
 
+def sitting(version: int, places: int, grace: int) -> str:
+    """The strangers' connections that have not logged in yet, by their two ends."""
+    return f"sitting{version}_{places}_{grace}"
+
+
+def ends(version: int) -> str:
+    """The type of a set of connections by their two ends."""
+    return f"{TYPE[version]} . inet_service . {TYPE[version]} . inet_service"
+
+
 def rejoined(places: int) -> str:
     """Connections that are asked about again and hold a place from before."""
     return f"rejoined_{places}"

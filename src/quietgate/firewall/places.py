@@ -5,7 +5,7 @@ set keyed by conntrack's id. It must end when the connection does and not before
 
 - A reset that is inside the window but not exact is answered with a challenge, and the connection goes on (RFC 5961 3.2).
   conntrack calls some of these the end, too. So the client's reset is rewritten into a FIN: sshd reads the end of the stream,
-  exits, and closes. A FIN that is out of order ends nothing, and frees nothing.
+  exits, and closes. That is done before conntrack sees the reset: after one, it would call the server's FIN invalid. A FIN that is out of order ends nothing, and frees nothing.
 - A reset of the server's proves an end only where a socket sent it, which then carries ACK. The kernel's answer to a third
   packet with a wrong number has none, and the handshake can still be completed (RFC 9293 3.10.7).
 
@@ -28,12 +28,13 @@ from dataclasses import dataclass, replace
 from quietgate.errors import Origin
 from quietgate.firewall import names
 from quietgate.firewall.rules import (
-    Accept,
     Address,
     Chain,
     Count,
+    Drop,
     Finish,
     Flags,
+    Forget,
     Free,
     Goto,
     InSet,
@@ -44,9 +45,11 @@ from quietgate.firewall.rules import (
     Part,
     Place,
     Port,
+    Remember,
     Rule,
     StateSet,
     Take,
+    Tuple4,
     Version,
     Waits,
 )
@@ -60,6 +63,7 @@ OWN_SIZE = 4096  # exempt sources that log in at the same time
 SWEEP = 200  # milliseconds after which a place that was given back is free: until then the kernel still counts it
 FIN = Flags(("fin",), ("fin",))
 RESET = Flags(("rst", "ack"), ("rst", "ack"))
+ANY_RESET = Flags(("rst",), ("rst",))
 
 
 def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
@@ -114,6 +118,10 @@ class Places:
         """What shares are counted by."""
         return Counting(min(NETWORK4, self.counting.source4), min(NETWORK6, self.counting.source6))
 
+    def sitting(self, version: int) -> str:
+        """The set of the two ends of the same connections: before conntrack there is no id."""
+        return names.sitting(version, self.count, self.grace)
+
     @property
     def rejoined(self) -> str:
         """The set of those that are asked about again."""
@@ -134,6 +142,8 @@ class Places:
         """All of them, for the kernel."""
         flags = ("dynamic", "timeout")
         yield StateSet(self.set, "typeof ct id", flags, self.count, self.grace, gc=SWEEP)
+        for version in (4, 6):
+            yield StateSet(self.sitting(version), names.ends(version), flags, 4 * self.count + 16, self.grace, gc=SWEEP)
         yield StateSet(self.rejoined, "typeof ct id", flags, 4 * self.count + 16, REJOINS)
         for tokens, seconds, size in ((self.shares(), self.grace, 4 * self.count + 16), (self.owns(), OWN_FOR, OWN_SIZE)):
             for connections, sources in tokens:
@@ -154,8 +164,9 @@ def take_place(places: Places, origin: Origin | None) -> Iterator[Rule]:
 
 def share_chain(places: Places, origin: Origin | None) -> Chain:
     """The token of a stranger's network."""
-    rules = list(_tokens("ssh.share", keys(places.networks), places.shares(), (Goto("ssh_place"),), origin))
-    return Chain("ssh_share", (*rules, Rule("ssh.noshare", (Count("ssh_share"), Goto("ssh_refuse")), origin)))
+    sits = (Rule(f"ssh.sits{v}", (Remember(v, places.sitting(v)),), origin) for v in (4, 6))
+    rules = _tokens("ssh.share", keys(places.networks), places.shares(), (Goto("ssh_place"),), origin)
+    return Chain("ssh_share", (*sits, *rules, Rule("ssh.noshare", (Count("ssh_share"), Goto("ssh_refuse")), origin)))
 
 
 def undo(places: Places, origin: Origin | None) -> Rule:
@@ -193,11 +204,19 @@ def ended(at: Port, origin: Origin | None) -> Iterator[Rule]:
     yield Rule("out.rst", (at, RESET, Jump("ssh_end")), origin)
 
 
-def aborted(places: Places, at: Port, origin: Origin | None, *, observe: bool) -> Rule:
-    """In input: the client's reset becomes a FIN, which the server can believe. Observed, it passes as it is, and counts as the end."""
-    if observe:
-        return Rule("ssh.gone", (at, Original(), RESET, Waits(places.set), Jump("ssh_undo")), origin)
-    return Rule("ssh.gone", (at, Original(), RESET, Waits(places.set), Finish(), Accept()), origin)
+def aborted(places: Places, at: Port, origin: Origin | None) -> Iterator[Rule]:
+    """In prerouting, before conntrack: the client's reset becomes a FIN, which the server can believe. One without ACK, with which a
+    client's kernel answers what the server still sends, would end the socket before the server's own FIN, so it is dropped.
+    """
+    for version in (4, 6):
+        mine = (at, Tuple4(version, places.sitting(version)))
+        yield Rule(f"ssh.gone{version}", (*mine, RESET, Finish()), origin)
+        yield Rule(f"ssh.stays{version}", (*mine, ANY_RESET, Drop()), origin)
+
+
+def observed(places: Places, at: Port, origin: Origin | None) -> Rule:
+    """In input, where nothing is refused: the client's reset passes as it is, and counts as the end."""
+    return Rule("ssh.gone", (at, Original(), ANY_RESET, Waits(places.set), Jump("ssh_undo")), origin)
 
 
 def end_chains(places: Places, origin: Origin | None) -> Iterator[Chain]:
@@ -217,6 +236,8 @@ def _release(places: Places, start: str, side: str, origin: Origin | None) -> It
                 free = Free(replace(key, side=side), sources[key.version])
                 yield Rule(f"{start}.{what}{name}.{index}", (*sided, Waits(connections), free), origin)
             yield Rule(f"{start}.{what}.{index}", (Leave(connections),), origin)
+    for version in (4, 6):
+        yield Rule(f"{start}.sits{version}", (Forget(version, places.sitting(version), back=side == "daddr"),), origin)
     yield Rule(f"{start}.place", (Leave(places.set),), origin)
 
 

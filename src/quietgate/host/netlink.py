@@ -18,7 +18,8 @@ from typing import Self
 
 from quietgate.errors import KernelError, NotPermitted
 from quietgate.firewall import names
-from quietgate.values import Element
+from quietgate.net import BITS
+from quietgate.values import Element, Flow
 
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
@@ -93,6 +94,14 @@ def interval(version: int, first: int, last: int, timeout_ms: int | None) -> byt
     if last + 1 < 1 << (8 * size):
         packed += element((last + 1).to_bytes(size, "big"), end=True)
     return packed
+
+
+def ends(flow: Flow) -> bytes:
+    """The key of an inbound connection in a set of both ends: source, source port, destination, destination port."""
+    size = BITS[flow.peer.version] // 8
+    port = struct.Struct(">Hxx")  # a port fills 32 bits in a concatenated key
+    far = flow.peer.value.to_bytes(size, "big") + port.pack(flow.peer_port)
+    return far + flow.local.value.to_bytes(size, "big") + port.pack(flow.local_port)
 
 
 class SetWriter:
