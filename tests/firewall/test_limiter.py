@@ -256,5 +256,17 @@ def test_behind_a_bound_listener_a_session_is_known_by_its_ends_while_it_is_open
     lost = packet(tracked="invalid", expires=None, socket="bound")
     assert met(lost, memory, bound=True).rule.id == "ssh.live4"
     assert met(packet("syn", tracked="new", expires=None), memory, bound=True).rule.id == "ssh.reused4"
+    assert met(packet("rst", settled=True), memory, bound=True).rule.id == "ssh.stays4", "a place is held: sshd shall close itself"
+    memory.forget("sitting4_6_125", packet(), back=False)  # he has logged in
     assert met(packet("rst", expires=8.0, settled=True), memory, bound=True).rule.id == "ssh.abort"
     assert met(lost, memory, bound=True).rule.id == "ssh.unknown"
+
+
+def test_a_client_s_reset_ends_nothing_by_itself_while_a_place_is_held() -> None:
+    memory = Memory()
+    assert met(packet(), memory).counted == ["ssh_counted"]
+    assert len(memory.places) == 2, "the place, and the token of its network"
+    met(packet("rst ack", settled=True), memory)
+    assert met(packet("rst ack", settled=True), memory).passed[:1] == ["ssh.gone4"]
+    assert len(memory.places) == 2
+    assert memory.sets["share4_1_6_125_24"]
