@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quietgate.firewall import rules as r
 from quietgate.firewall.compile import Facts, compile_policy
-from quietgate.firewall.limiter import Door, Places, keys
-from quietgate.net import SINGLY, Counting
+from quietgate.firewall.evaluate import Decision, Memory, Packet, decide
+from quietgate.firewall.limiter import Door
+from quietgate.firewall.places import Places, keys
+from quietgate.net import SINGLY, Counting, PrefixSet, parse_address
 from quietgate.policy.load import File, load
 
 
@@ -61,7 +66,7 @@ def test_for_any_settings(
                 assert part.name in counted
 
     for chain in chains(ruleset, "ssh_gate"):
-        assert not any(isinstance(p, r.Take | r.Mark) for p in parts(chain)), "a SYN can be forged: it only looks"
+        assert not any(isinstance(p, r.Take | r.Settle) for p in parts(chain)), "a SYN can be forged: it only looks"
         assert isinstance(chain.rules[-1].parts[-1], r.Goto), "who finds no free slot goes on to be refused"
     for chain in chains(ruleset, "ssh_count"):
         taken = [p.name for p in parts(chain) if isinstance(p, r.Take) and p.name.startswith("slot")]
@@ -79,7 +84,7 @@ def test_off_leaves_the_door_and_no_slots() -> None:
 
 def test_without_a_limit_the_reserve_holds_and_nobody_is_counted() -> None:
     ruleset = compiled('limit = "off"')
-    assert {p.name for p in parts(ruleset.chain("ssh_count")) if isinstance(p, r.Place)} == {"waiting_6_125"}
+    assert "waiting_6_125" in {p.name for p in parts(ruleset.chain("ssh_count")) if isinstance(p, r.Place)}
     assert not [s for s in ruleset.state_sets if s.name.startswith(("slot", "wide", "knownrate"))]
 
 
@@ -87,15 +92,45 @@ def test_without_a_limit_the_reserve_holds_and_nobody_is_counted() -> None:
 @given(begin=st.integers(1, 2000), grace=st.integers(0, 3600), reserve=st.integers(1, 90))
 def test_strangers_never_have_more_than_their_share_of_places_and_never_none(begin: int, grace: int, reserve: int) -> None:
     loaded = load([File("p", f"[ssh]\nreserve = {reserve}\n".encode())])
-    places = Places.of(loaded.policy.ssh, Door((22,), bound=False, begin=begin, grace=grace))
+    places = Door((22,), bound=False, begin=begin, grace=grace).places(loaded.policy.ssh)
     assert places is not None
     assert 1 <= places.count <= max(1, begin * (100 - reserve) / 100)
     assert places.grace > grace
 
 
-def test_who_is_refused_gives_the_place_back() -> None:
-    refuse = parts(compiled("").chain("ssh_refuse"))
-    assert isinstance(refuse[0], r.Leave)
+def test_who_is_refused_gives_back_what_this_turn_took_and_nothing_else() -> None:
+    refuse = compiled("").chain("ssh_refuse").rules[0]
+    assert [type(p) for p in refuse.parts] == [r.Waits, r.Jump], "an earlier turn's place stays"
+    count = [rule.id for rule in compiled("").chain("ssh_count").rules]
+    assert count.index("ssh.held") < count.index("ssh.fresh") < count.index("ssh.place")
+
+
+def test_everything_taken_on_the_way_is_given_back_by_both_ends() -> None:
+    ruleset = compiled("")
+    taken = {
+        p.name
+        for c in chains(ruleset, "ssh_")
+        for p in parts(c)
+        if isinstance(p, r.Place) and not p.name.startswith(("rejoined", "reopened", "refused"))
+    }
+    named = {p.name for c in ruleset.chains for p in parts(c) if isinstance(p, r.Take) and p.name.startswith(("share", "own"))}
+    for end in ("ssh_end", "ssh_undo"):
+        assert {p.name for p in parts(ruleset.chain(end)) if isinstance(p, r.Leave)} == taken
+        assert {p.name for p in parts(ruleset.chain(end)) if isinstance(p, r.Free)} == named
+
+
+@pytest.mark.parametrize(("begin", "reserve", "places", "share", "own"), [
+    (10, 40, 6, 2, 2), (100, 40, 60, 8, 8), (1, 40, 1, 1, 1), (10, 90, 1, 1, 4), (2, 50, 1, 1, 1), (30, 40, 18, 6, 6),
+])  # fmt: skip
+def test_shares(begin: int, reserve: int, places: int, share: int, own: int) -> None:
+    found = Places.of(reserve, begin, 120, Counting(32, 64))
+    assert found is not None
+    assert (found.count, found.share, found.own) == (places, share, own)
+
+
+def test_a_network_is_never_smaller_than_a_source() -> None:
+    assert Places.of(40, 10, 120, Counting(16, 40)).networks == Counting(16, 40)  # type: ignore[union-attr]
+    assert Places.of(40, 10, 120, Counting(32, 128)).networks == Counting(24, 48)  # type: ignore[union-attr]
 
 
 def test_known_sources_are_asked_about_when_their_handshake_is_proven_and_take_no_stranger_s_place() -> None:
@@ -166,3 +201,72 @@ def test_ways_to_count_share_out_the_addresses() -> None:
     assert singly[1] == (r.Address(6, "saddr", SINGLY),)
     assert network[1] == (r.Address(6, "saddr", SINGLY, absent=True),)
     assert len(keys(Counting(32, 128))) == 2, "with /128 every address counts singly anyway"
+
+
+# -- what is settled
+
+
+def packet(flags: str = "ack", **more: object) -> Packet:
+    here, there = parse_address("198.51.100.7"), parse_address("192.0.2.1")
+    kernel: dict[str, object] = {"tracked": "established", "assured": True, "expires": 400000.0, "socket": "full", "iif": "eth0", **more}
+    return Packet(there, here, 6, 40000, 22, frozenset(flags.split()), **kernel)  # type: ignore[arg-type]
+
+
+def met(p: Packet, memory: Memory | None = None, *, bound: bool = False) -> Decision:
+    memory = memory or Memory()
+    memory.nets = {f"bannet_{scope}{version}": PrefixSet() for scope in ("ssh", "host") for version in (4, 6)}
+    return decide(compiled("", bound=bound), p, memory)
+
+
+def test_what_bears_no_label_is_counted_and_what_bears_it_is_not() -> None:
+    assert met(packet()).counted == ["ssh_counted"]
+    assert met(packet()).settled
+    assert met(packet(settled=True)).counted == []
+    assert met(packet(assured=False)).rule.id == "ssh.unproven"
+
+
+def test_an_entry_in_which_a_connection_begins_anew_is_counted_again() -> None:
+    memory = Memory()
+    closing: Any = {"settled": True, "expires": 8.0, "socket": "none"}
+    assert met(packet("syn", **closing), memory).rule.id == "ssh.reopen"
+    assert met(packet(**closing), memory).counted == ["ssh_counted"]
+    assert met(packet(settled=True), memory).counted == [], "once"
+    assert met(packet("syn", **closing), Memory(full={"reopened"})).verdict == "drop"
+
+
+def test_who_was_refused_is_dropped_until_a_syn_of_his_is_let_in() -> None:
+    him = (4, parse_address("192.0.2.1").value)
+    memory = Memory(sets={s.name: {him} for s in compiled("").state_sets if s.name.startswith("slot")})
+    assert met(packet(), memory).verdict == "reset"
+    assert met(packet(), memory).rule.id == "ssh.over"
+    memory.sets.clear()
+    assert met(packet("syn", expires=8.0, socket="none"), memory).verdict == "accept"
+    assert met(packet(), memory).counted == ["ssh_counted"]
+
+
+def test_by_loopback_only_this_host_s_own_addresses_pass_unasked() -> None:
+    assert met(packet("syn", iif="lo", own=True, tracked="new")).rule.id == "loopback"
+    assert met(packet("syn", iif="lo", tracked="new", expires=None)).rule.id == "ssh.pending"
+    assert met(replace(packet("syn", iif="lo", tracked="new"), dport=80)).rule.id == "in.lo.tcp"
+
+
+def test_behind_a_bound_listener_a_session_is_known_by_its_ends_while_it_is_open() -> None:
+    memory = Memory()
+    assert met(packet(), memory, bound=True).counted == ["ssh_counted"]
+    lost = packet(tracked="invalid", expires=None, socket="bound")
+    assert met(lost, memory, bound=True).rule.id == "ssh.live4"
+    assert met(packet("syn", tracked="new", expires=None), memory, bound=True).rule.id == "ssh.reused4"
+    assert met(packet("rst", settled=True), memory, bound=True).rule.id == "ssh.stays4", "a place is held: sshd shall close itself"
+    memory.forget("sitting4_6_125", packet(), back=False)  # he has logged in
+    assert met(packet("rst", expires=8.0, settled=True), memory, bound=True).rule.id == "ssh.abort"
+    assert met(lost, memory, bound=True).rule.id == "ssh.unknown"
+
+
+def test_a_client_s_reset_ends_nothing_by_itself_while_a_place_is_held() -> None:
+    memory = Memory()
+    assert met(packet(), memory).counted == ["ssh_counted"]
+    assert len(memory.places) == 2, "the place, and the token of its network"
+    met(packet("rst ack", settled=True), memory)
+    assert met(packet("rst ack", settled=True), memory).passed[:1] == ["ssh.gone4"]
+    assert len(memory.places) == 2
+    assert memory.sets["share4_1_6_125_24"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from quietgate.host.journal import LONGEST, cursor_of, entry, read_words
+from quietgate.host.journal import LONGEST, cursor_of, entry, follow_words, own
 from quietgate.host.sshd_units import USUAL_PROGRAMS, Writers
 
 SAID = "Accepted publickey for root from 203.0.113.7 port 50514 ssh2: ED25519 SHA256:x"
@@ -89,11 +90,17 @@ def test_where_sshd_runs_outside_any_unit_its_name_and_number_are_all_there_is()
     assert entry(line(_TRANSPORT="stdout"), None) is None
 
 
-@pytest.mark.parametrize("follow", [True, False])
-def test_only_this_machines_own_journal_is_read(follow: bool) -> None:
-    """-m (--merge) takes in journals of containers and of other hosts, which say of themselves what they like."""
-    words = read_words(None, 0.0, None, WRITERS, follow=follow)
+def test_only_this_machines_own_journal_is_read(tmp_path: Path) -> None:
+    """Beside it lie those of containers (linked there) and of other hosts (remote), which say of themselves what they like."""
+    mine, theirs = "a" * 32, "b" * 32
+    assert own(mine, tmp_path) is None
+    for place in (f"run/log/journal/{mine}", f"var/log/journal/{theirs}", "var/log/journal/remote"):
+        (tmp_path / place).mkdir(parents=True)
+    assert own(mine, tmp_path) == tmp_path / "run/log/journal" / mine
+    (tmp_path / "var/log/journal" / mine).mkdir()
+    assert own(mine, tmp_path) == tmp_path / "var/log/journal" / mine, "the lasting one"
+    assert own("", tmp_path) is None
+    words = follow_words(None, 0.0, tmp_path / "x", WRITERS)
     assert words is not None
-    assert not {"-m", "--merge"} & set(words)
-    assert "_EXE=/usr/sbin/sshd" in words
-    assert ("-f" in words) is follow
+    assert f"--directory={tmp_path / 'x'}" in words
+    assert {"_UID=0", "_EXE=/usr/sbin/sshd"} <= set(words)

@@ -334,7 +334,7 @@ def test_a_crowd_does_not_evict_an_attacker(pair: Pair) -> None:
     assert reaches(pair, "198.19.0.9", 1) == [True]
 
 
-FULL = '[ssh]\nslots = 16\nlimit = "2 per 60s"\non_full = "3 per 60s"\n'
+FULL = '[ssh]\nreserve = 0\nslots = 16\nlimit = "2 per 60s"\non_full = "3 per 60s"\n'
 
 
 def fill_and_attack(pair: Pair, wire: Wire) -> None:

@@ -168,3 +168,17 @@ def since(pair: Pair) -> float | None:
         return None if row is None else float(row[0])
     finally:
         db.close()
+
+
+def test_a_limit_that_is_blind_to_most_is_told_though_syns_pass(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another tool puts our label on every connection: SYNs are let in and counted as such, and no connection takes a place."""
+    quiet = '[guard]\ndetect.burst = "off"\ndetect.slow = "off"\ndetect.root = "off"\n'
+    with hurried(pair, monkeypatch, *YES, policy=LOOSE + quiet) as g:
+        pair.server.nft("table inet other {\n chain c { type filter hook prerouting priority mangle;\n ct label set 100\n }\n }\n")
+        until = time.monotonic() + 60
+        while "limit" not in told(pair) and time.monotonic() < until:
+            g.guess("198.19.66.6", "root", 3)
+        assert told(pair)["limit"]["what"] == "the limit has no effect: strangers reach sshd, and the kernel counts none of them"
+        found = {f["id"] for f in json.loads(pair.run("doctor", "--json").stdout)["findings"]}
+        assert {"blind", "ssh-label"} <= found
+        assert "strangers reach sshd, and the kernel counts none of them" in pair.run("status").stdout

@@ -147,6 +147,7 @@ def test_two_hosts_behind_nat64_do_not_share_a_budget(pair: Pair) -> None:
 def test_one_customers_prefix_is_limited_as_a_whole(pair: Pair) -> None:
     pair.sshd()
     pair.up('[ssh]\nwide6 = "8 per 60s"\n')
+    pair.server.sh("nft", "add element inet quietgate crowded6 { 2001:db8:100:: timeout 1h }")  # the guard's word
     got = [pair.client.banner(f"2001:db8:100:{n:x}::1", SERVER6, timeout=0.3) for n in range(12)]
     assert got == [True] * 8 + [False] * 4
     assert pair.client.banner("2001:db8:101::1", SERVER6), "another /48 is another customer"

@@ -27,7 +27,7 @@ known_limit = "20 per 1h"
 wide6 = "8 per 1h"
 """  # by the hour, so that none comes back while the two runs differ in length
 # What the counters call a refusal: each is a packet that enforce drops, or a connection that it resets.
-REFUSALS = ("ssh_limited", "ssh_refused", "ssh_wide", "ssh_known_over", "ssh_reserved", "ssh_from", "ban_ssh")
+REFUSALS = ("ssh_limited", "ssh_refused", "ssh_wide", "ssh_known_over", "ssh_reserved", "ssh_share", "ssh_from", "ban_ssh")
 ADMISSIONS = ("ssh_new", "ssh_counted", "ssh_known")
 
 
@@ -54,6 +54,7 @@ def server(place: Path, mode: str, *options: str, policy: str = POLICY) -> Itera
         have_logged_in(pair, *(("anna", a, time.time() - 86400) for a in KNOWN))
         pair.up(policy.format(mode=mode))
         pair.quietgate("ban", "198.19.4.1", "--scope", "ssh")
+        pair.server.sh("nft", "add element inet quietgate crowded6 { 2001:db8:100:: timeout 1h }")  # the guard's word
         yield pair
 
 
@@ -83,7 +84,7 @@ def test_a_week_observed_drops_nothing_and_counts_what_enforce_drops(tmp_path: P
     # And these are the connections that did not get in: every kind occurs, and none is counted twice.
     assert all(enforced[n] for n in ("ssh_limited", "ssh_refused", "ssh_wide", "ssh_known_over", "ssh_from", "ban_ssh"))
     assert sum(enforced[n] for n in ("ssh_limited", "ssh_refused", "ssh_from", "ban_ssh")) == got.count(False)
-    assert enforced["ssh_refused"] == enforced["ssh_wide"] + enforced["ssh_known_over"] + enforced["ssh_reserved"]
+    assert enforced["ssh_refused"] == enforced["ssh_wide"] + enforced["ssh_known_over"] + enforced["ssh_reserved"] + enforced["ssh_share"]
 
 
 def test_places_are_counted_too(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_places_are_counted_too(tmp_path: Path) -> None:
     counts, got = {}, {}
     for mode in ("enforce", "observe"):
         with server(tmp_path / mode, mode, "MaxStartups 10:30:60") as pair:
-            held = [pair.client.connect(f"198.19.5.{n}", SERVER4, 22) for n in range(1, 10)]
+            held = [pair.client.connect(f"198.19.{5 + n}.1", SERVER4, 22) for n in range(1, 10)]
             got[mode] = sum(s is not None and heard(s) for s in held)
             counts[mode] = refused(pair)
             for s in held:

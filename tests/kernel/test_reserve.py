@@ -16,13 +16,13 @@ STARTUPS = "MaxStartups 10:30:60"
 
 
 class Bots(threading.Thread):
-    """Sources that each hold as many connections to sshd as they get, and open a new one whenever one ends, though no sooner
+    """Sources, most of them in a /24 of their own, that each hold as many connections to sshd as they get, and open a new one whenever one ends, though no sooner
     than after `pause` seconds.
     """
 
     def __init__(self, pair: Pair, count: int = 200, each: int = 1, pause: float = 1.0) -> None:
         super().__init__(daemon=True)
-        self.pair, self.sources, self.each = pair, [f"198.19.{n // 250}.{n % 250 + 1}" for n in range(count)], each
+        self.pair, self.sources, self.each = pair, [f"198.19.{n % 190}.{n // 190 + 1}" for n in range(count)], each
         self.pause = pause
         self.stop = threading.Event()
         self.opened = 0
@@ -107,7 +107,7 @@ def test_without_a_reserve_he_does_not(pair: Pair) -> None:
 def test_a_stranger_gets_a_place_when_one_is_free_again(pair: Pair) -> None:
     pair.sshd(STARTUPS)
     pair.up("")
-    held = [pair.client.connect(f"198.19.0.{n}", SERVER4, 22) for n in range(1, 7)]
+    held = [pair.client.connect(f"198.19.{n}.1", SERVER4, 22) for n in range(1, 7)]
     assert all(s is not None and s.recv(8) for s in held)
     assert not pair.client.banner("198.19.0.50", SERVER4, timeout=0.5)
     assert held[0] is not None
@@ -115,18 +115,17 @@ def test_a_stranger_gets_a_place_when_one_is_free_again(pair: Pair) -> None:
     wait_for(lambda: pair.client.banner("198.19.0.51", SERVER4, timeout=0.3), "a place is free", 3)
 
 
-def test_who_leaves_by_a_reset_frees_the_place_a_moment_later(pair: Pair) -> None:
+def test_who_leaves_by_a_reset_frees_the_place(pair: Pair) -> None:
     import struct
 
     pair.sshd(STARTUPS)
     pair.up("")
-    held = [pair.client.connect(f"198.19.0.{n}", SERVER4, 22) for n in range(1, 7)]
+    held = [pair.client.connect(f"198.19.{n}.1", SERVER4, 22) for n in range(1, 7)]
     for s in held:
         assert s is not None
         assert s.recv(8)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         s.close()
-    assert not pair.client.banner("198.19.0.50", SERVER4, timeout=0.3), "sshd has not noticed yet: the places count"
     begin = time.monotonic()
     wait_for(lambda: pair.client.banner(f"198.19.1.{int(time.monotonic() - begin)}", SERVER4, timeout=0.3), "free again", 5)
 

@@ -59,7 +59,7 @@ STATUS = Status(
     alerts={"break_in": 1}, undelivered=("mail: nobody listens on port 25 of this host",),
 )  # fmt: skip
 WHY = Explanation(
-    address=A, source=A, port=22, protocol="tcp", decision=Decision("drop", Rule("ban.ssh4", (), Origin("/etc/quietgate/quietgate.toml", 7)), Hook.PREROUTING, 0,
+    address=A, source=A, port=22, protocol="tcp", decision=Decision("drop", Rule("ban.ssh4", (), Origin("/etc/quietgate/quietgate.toml", 7)), Hook.PREROUTING, False,
                                                                       ["raw.first", "ban.ssh4"]),
     sets=(), slots_used=3, slots=5, next_slot=12.0, bans=BANS[:1], up=True, kernel=True, policy_differs=True,
     history=(Guess(NOW - 4000, A, A, "failed", "root", "password",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import time
 
 from quietgate.app import admins, known
@@ -16,9 +15,9 @@ from quietgate.firewall import names
 from quietgate.firewall.limiter import LIVE_SIZE
 from quietgate.firewall.render import declared_in, settle
 from quietgate.host import sockets
-from quietgate.host.netlink import Item, SetWriter
+from quietgate.host.netlink import Item, SetWriter, ends
 from quietgate.host.store import Store
-from quietgate.net import BITS, Counting
+from quietgate.net import Counting
 from quietgate.policy.load import load
 
 BOOT_MAX = 4_000_000  # bans that a boot restores, whatever the policy says: it has not read one
@@ -58,12 +57,6 @@ def remember_live(sets: SetWriter, ports: tuple[int, ...]) -> None:
     """Before the first rules conntrack tracked nothing: the sessions that are open now would look unknown."""
     open_now = sockets.flows(frozenset(ports))
     for version in (4, 6):
-        items: list[Item] = []
-        for flow in open_now:
-            if flow.peer.version == version:
-                size = BITS[version] // 8
-                port = struct.Struct(">Hxx")  # a port fills 32 bits in a concatenated key
-                key = flow.peer.value.to_bytes(size, "big") + port.pack(flow.peer_port)
-                items.append((key + flow.local.value.to_bytes(size, "big") + port.pack(flow.local_port), None))
+        items: list[Item] = [(ends(flow), None) for flow in open_now if flow.peer.version == version]
         with contextlib.suppress(KernelError):  # a session more than the set holds is still known by its socket
             sets.replace(names.live(version), items[:LIVE_SIZE])

@@ -32,15 +32,18 @@ from quietgate.app.restore import refill
 from quietgate.app.senses import Senses
 from quietgate.app.shared import Shared
 from quietgate.app.sources import Batch, Source, find
+from quietgate.app.startups import Startups
 from quietgate.app.watch import Watch
 from quietgate.app.welcome import Welcome
 from quietgate.clock import Instant, format_duration
 from quietgate.errors import Busy, Damaged, InputError, KernelError, QuietgateError, StateError
+from quietgate.firewall import names
 from quietgate.guard import engine as core
 from quietgate.guard import widen
 from quietgate.guard.alerts import History, Login, Raise
 from quietgate.guard.bans import Past
 from quietgate.guard.connections import Outcome
+from quietgate.guard.crowded import HOLDS, Crowded
 from quietgate.guard.detect import Finding
 from quietgate.host import sockets
 from quietgate.host.lock import locked
@@ -73,6 +76,8 @@ class Daemon:
         self.names = self._names()
         self.sources: list[Source] = find(values["guard.sources"], parts.paths, cast("tuple[str, ...]", values["guard.units"]))
         self.senses = Senses(self.shared, self.alerting, self.sources)
+        self.startups = Startups(self.shared)
+        self.crowded = Crowded()
         self.begun = time.time()
         self.bans_made = 0
         self.heard: Counter[str] = Counter()  # attempts and logins, by outcome
@@ -98,7 +103,7 @@ class Daemon:
         await self.control.start()
         follows = [loop.create_task(s.follow(self.shared.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
         watch = Watch(self.shared, self.senses.saw, self._mended)
-        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog()):
+        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog(), self.startups.run()):
             self.shared.spawn(beside)
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         self.shared.log(f"{GUARDS}{', '.join(s.name for s in self.sources)}")
@@ -254,6 +259,7 @@ class Daemon:
             if a.outcome is not Outcome.SUCCEEDED:
                 self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, kept, a.method,
                                                   self.names.line(a.evidence), a.times))  # fmt: skip
+                self._crowded(command.source)
             if self.control.heard:  # there is one for every guess: a burst has hundreds of thousands
                 self.shared.publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
                                     user=kept, method=a.method, at=a.at, times=a.times)  # fmt: skip
@@ -268,6 +274,12 @@ class Daemon:
         elif isinstance(command, core.Spared):
             self.shared.log(f"not banned: {command.source}: {command.why} ({_because(command.finding)})")
             self.shared.publish("spared", source=str(command.source), why=command.why, detector=command.finding.detector)
+
+    def _crowded(self, source: Prefix) -> None:
+        network = self.crowded.failed(source, time.monotonic())
+        if network is not None:
+            with contextlib.suppress(KernelError):  # the policy may have no limit of a /48
+                self.shared.sets.add(names.crowded(), [(network.value.to_bytes(16, "big"), int(HOLDS * 1000))])
 
     # -- bans
 
@@ -343,7 +355,8 @@ class Daemon:
                 "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made,
                 "trouble": "; ".join(self.shared.troubles.values()),
                 "mode": "observe" if self.engine.settings.observe else "enforce", "figures": self.engine.figures(),
-                "alerts": self.alerting.figures(), "heard": dict(self.heard), **self.senses.figures(),
+                "alerts": self.alerting.figures(), "heard": dict(self.heard),
+                "places": {"freed": self.startups.freed, "ended": self.startups.ended}, **self.senses.figures(),
                 "sources": [{"name": s.health.name, "trust": s.health.trust.value, "last": s.health.last, "events": s.health.events,
                              "trouble": s.health.trouble} for s in self.sources],
             }  # fmt: skip

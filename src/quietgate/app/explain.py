@@ -112,6 +112,15 @@ class _Kernel:
     def leave(self, name: str, packet: Packet) -> None:
         """Nothing to give back."""
 
+    def free(self, name: str, version: int, address: int) -> None:
+        """Asking changes nothing."""
+
+    def remember(self, name: str, packet: Packet) -> None:
+        """Asking takes nothing."""
+
+    def forget(self, name: str, packet: Packet, *, back: bool) -> None:
+        """Nothing to take out."""
+
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
 

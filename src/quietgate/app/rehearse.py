@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from quietgate.app import admins, known
+from quietgate.app.doctor_neighbours import reason
 from quietgate.app.generations import Record
 from quietgate.app.prepare import Prepared
+from quietgate.app.strangers import host_of, strangers
 from quietgate.clock import format_duration
 from quietgate.errors import HostError, NftError, Refused
 from quietgate.firewall import names
@@ -45,12 +47,16 @@ UNSEEN = ("sshd's own AllowUsers and Match rules", "routing elsewhere", "the pro
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Somebody who must get in: address, port, why, and whether a session that is open now must live on."""
+    """Somebody who must get in: address, port, why, and whether a session that is open now must live on.
+
+    `stranger`: stands for whoever may reach SSH and is not known here.
+    """
 
     address: Prefix
     port: int
     why: str
     session: bool = False
+    stranger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,16 @@ class Failure:
 
 @dataclass(slots=True)
 class Report:
-    """What came of it. `method`: "real connections", or "the evaluator"."""
+    """What came of it. `method`: "real connections", or "the evaluator".
+
+    `strangers`: whoever is not known here, and is shut out by another tool's rule: it may be meant, and stops nothing.
+    """
 
     method: str
     proven: list[Probe] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    strangers: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -90,7 +100,7 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
     state = State.of(prepared, store, probes, now)
     reachable = paths_to(sorted({p.address for p in probes}))
     for probe in probes:
-        if probe.address not in reachable:
+        if probe.address not in reachable and not probe.stranger:
             report.unknown.append(f"{probe.address} ({probe.why}): this host has no path to it now")
     todo = {p: Try(p.address, p.port, reachable[p.address].interface, reachable[p.address].local) for p in probes if p.address in reachable}
     try:
@@ -145,7 +155,7 @@ def _probes(prepared: Prepared, store: Store, in_force: Record | None, now: floa
     for addresses, path in named:
         for entry in addresses.entries:
             for prefix in addresses_of(entry, prepared.resolved):
-                sample = _sample(prefix)
+                sample = host_of(prefix)
                 if not LINK_LOCAL6.covers(sample) and fresh(sample, listening[0]):
                     yield Probe(sample, listening[0], f"{path}, {entry.origin}")
     today = _today(prepared, store, in_force, now)
@@ -153,13 +163,12 @@ def _probes(prepared: Prepared, store: Store, in_force: Record | None, now: floa
     for login in (*store.logins(since), *store.remembered(since)) if remembered else ():
         if not LINK_LOCAL6.covers(login.address) and today(login.address, listening[0]) and fresh(login.address, listening[0]):
             yield Probe(login.address, listening[0], f"{login.user} logged in from there")
+    # Where nobody else filters, our own rules decide about strangers, and are tested to.
+    for address in strangers(prepared, store, now) if others.any_tables() else ():
+        if fresh(address, listening[0]):
+            yield Probe(address, listening[0], "whoever ssh.from lets reach SSH", stranger=True)
     if len(seen) >= MOST:
         report.unknown.append(f"only the first {MOST} connections were tried")
-
-
-def _sample(prefix: Prefix) -> Prefix:
-    """One host of a prefix: the first that is no network address."""
-    return prefix if prefix.single else Prefix(prefix.version, prefix.value + 1, BITS[prefix.version])
 
 
 def _today(prepared: Prepared, store: Store, in_force: Record | None, now: float) -> Callable[[Prefix, int], bool]:
@@ -301,12 +310,23 @@ def connect_all(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, st
         new = scratch.connect(list(todo.values()), FIRST)
         lost = [t for t in todo.values() if t not in new]
         ended, late = scratch.trace(lost, AGAIN) if lost else ({}, set())
-        report.failed += _without_floor({p: t for p, t in todo.items() if t in new or t in late}, prepared, ruleset, state, scratch)
+        if decision is None:  # who must get in, must later, too
+            report.failed += _without_floor({p: t for p, t in todo.items() if t in new or t in late}, prepared, ruleset, state, scratch)
         for s in (*old.values(), *new.values()):
             s.close()
     for probe, one in todo.items():
         if one not in new and one not in late:
-            report.failed.append(_failure(probe, "a new connection", ended.get(one), ruleset, state, decision))
+            failure = _failure(probe, "a new connection", ended.get(one), ruleset, state, decision)
+            if probe.stranger and failure.by.startswith(FOREIGN):
+                report.strangers.append(failure)
+            else:
+                found = reason(prepared.ports.ports) if probe.stranger else None
+                if found is not None:
+                    by = f"{failure.by}, since conntrack does not see the handshake ({found[0]})"
+                    failure = replace(failure, by=by, remedy=found[1])
+                report.failed.append(failure)
+        elif probe.stranger:
+            pass  # as it should be: who *must* get in is somebody else
         elif probe.session and one in old and one not in alive:
             report.failed.append(Failure(probe, "the open session", "the candidate's first rules", "report this: it is a bug of ours"))
         else:
@@ -401,7 +421,7 @@ def first_packet(address: Prefix, port: int, interface: str = "eth0") -> Packet:
 
 
 def _evaluated(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, state: State, report: Report) -> None:
-    for probe in todo:
+    for probe in (p for p in todo if not p.stranger):  # what shuts strangers out stands in another table
         if decide_for(ruleset, probe.address, probe.port, state.memory()).verdict != "accept":
             report.failed.append(_failure(probe, "a new connection", None, ruleset, state))
             continue

@@ -32,7 +32,8 @@ COUNT_BANS = 600.0  # seconds between two counts of the bans
 LATE = 2.0  # seconds after a trial's end in which `up` may still confirm it
 TRIAL = "alerts:trial"  # in the store: the trial that runs
 OUR_OWN = ("kernel", "table", "store", "task", "tick")  # troubles of the guard's that deserve a person
-_COUNTED = ("ssh_counted", "ssh_known")  # connections that came through, by who counts them
+_COUNTED = ("ssh_counted", "ssh_known", "ssh_overflow")  # connections that came through, by who counts them
+MOST_TRIES = 20  # attempts that one connection may make (MaxAuthTries is 6, unless sshd's configuration says otherwise)
 
 
 class Senses:
@@ -45,7 +46,7 @@ class Senses:
         self._attempts = 0
         self._asked = time.monotonic()
         self._moved = time.monotonic()
-        self._before: dict[str, int] | None = None
+        self._before: int | None = None  # connections that the kernel had counted
         self._overflow: int | None = None
         self._bans_counted = 0.0
         self._trial: tuple[int, float] | None = None  # number, wall second of its end
@@ -106,7 +107,10 @@ class Senses:
         return total - begun[0]
 
     async def _effect(self, now: Instant) -> None:
-        """Strangers in the log whom the kernel does not count: the limit has no effect."""
+        """Strangers in the log whom the kernel does not count: the limit has no effect.
+
+        SYNs that were let in say nothing: what is compared is connections that took a place, with attempts that need one.
+        """
         if not self._attempts or now.mono - self._asked < ASKED:
             return
         attempts, self._attempts, self._asked = self._attempts, 0, now.mono
@@ -114,18 +118,18 @@ class Senses:
         if counters is None or self._shared.policy.ssh.limit is None:
             self._before = None
             return
-        ssh = {name: n for name, n in counters.items() if name.startswith(("ssh_", "ban_"))}
-        moved = self._before is None or ssh != self._before
-        self._before = ssh
+        counted = sum(counters.get(c, 0) for c in _COUNTED)
+        before, self._before = self._before, counted
+        moved = before is None or counted < before or (counted - before) * MOST_TRIES >= attempts  # a new generation begins at none
         if moved:
             self._moved = now.mono
         elif now.mono - self._moved < LAST_GUESSES:
             return
         alerts = self._shared.engine.alerts
         self._alerting.take(alerts.uncounted(attempts, moved, now, forgeable=any(s.trust is Trust.FILE for s in self._sources)))
-        before, self._overflow = self._overflow, counters.get("ssh_overflow", 0)
+        overflow, self._overflow = self._overflow, counters.get("ssh_overflow", 0)
         slots = self._shared.policy.ssh.slots
-        full = before is not None and self._overflow > before  # the kernel does not say how many it has, but that there was no room
+        full = overflow is not None and self._overflow > overflow  # the kernel does not say how many it has, but that there was no room
         self._alerting.take(alerts.pressure("slots", slots if full else 0, slots, now))
 
     def doubt(self, command: core.Doubt) -> None:

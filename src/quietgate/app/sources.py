@@ -18,6 +18,7 @@ from quietgate.errors import InputError
 from quietgate.guard.record import Event, Stamps, Trust, read
 from quietgate.guard.sshd import understand
 from quietgate.host import inotify, journal, sockets
+from quietgate.host.files import machine_id
 from quietgate.host.logfile import Lines, LogFile, Place
 from quietgate.host.paths import Paths
 from quietgate.host.sshd_units import Writers
@@ -137,54 +138,52 @@ class FileSource(Source):
 
 @dataclass(slots=True)
 class JournalSource(Source):
-    """The systemd journal; `directory` reads its files there. `units`: those of sshd's that the policy names besides those that are found.
+    """The systemd journal of this machine; `directory` reads its files there. `units`: those of sshd's that the policy names besides those
+    that are found.
 
     Where the journal cannot tell who wrote a line, since sshd runs outside any unit, it is worth what a file is worth.
     """
 
     directory: Path | None = None
+    machine: str = ""
     units: tuple[str, ...] = ()
     _listening: frozenset[int] = frozenset()  # sockets that were there when the writers were found
     _writers: Writers | None = None
+    _place: Path | None = None
 
     async def _follow(self, place: str | None, take: Take) -> None:
         self._look()
-        # What was logged before this boot is evidence as well, and is only printed by a journalctl that does not follow.
-        place = await self._read(place, take, follow=False) or place
         while True:
-            place = await self._read(place, take, follow=True) or place
+            place = await self._read(place, take)
 
     def _look(self) -> bool:
-        """Find out whose lines are sshd's; True if that has changed. Asked anew when something else listens."""
+        """Find out where the journal lies, and whose lines in it are sshd's; True if that has changed."""
+        before = (self._place, self._writers)
+        self._place = self.directory or journal.own(self.machine)
         listening = frozenset(x.inode for x in sockets.listeners())
-        if listening == self._listening:
-            return False
-        before, self._listening, self._writers = self._writers, listening, find_writers(self.units)
-        self.trust = self.health.trust = Trust.FILE if self._writers is None else Trust.JOURNAL
-        return before != self._writers
+        if listening != self._listening:
+            self._listening, self._writers = listening, find_writers(self.units)
+            self.trust = self.health.trust = Trust.FILE if self._writers is None else Trust.JOURNAL
+        return (self._place, self._writers) != before
 
-    async def _read(self, place: str | None, take: Take, *, follow: bool) -> str | None:
-        """Read to the end, or until sshd runs as something else; returns the place after what was read."""
-        words = journal.read_words(place, time.time() - BACK, self.directory, self._writers, follow=follow)
+    async def _read(self, place: str | None, take: Take) -> str | None:
+        """Read until sshd runs as something else, or the journal lies elsewhere; returns the place after what was read."""
+        if self._place is None:
+            raise OSError("journald keeps no journal of this machine")
+        words = journal.follow_words(place, time.time() - BACK, self._place, self._writers)
         if words is None:
             raise OSError("journalctl is not installed")
         child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
                                                      stdin=asyncio.subprocess.DEVNULL, limit=1 << 20)  # fmt: skip
         assert child.stdout is not None
-        begun = time.time()
-        looked = time.monotonic()
+        begun, looked = time.time(), time.monotonic()
         try:
             lines = Lines()
-            while True:
-                chunk = await _within(child.stdout, LOOK_WRITERS)
+            while chunk := await _within(child.stdout, LOOK_WRITERS):
                 if time.monotonic() - looked > LOOK_WRITERS:
                     looked = time.monotonic()
                     if self._look():
                         return place
-                if chunk is None:
-                    continue
-                if not chunk:
-                    break
                 self.health.trouble = ""
                 events, cursor = [], None
                 for line in lines.take(chunk).split(b"\n")[:-1]:
@@ -194,23 +193,22 @@ class JournalSource(Source):
                         events.append(Event(entry.at, entry.pid, said, entry.message))
                     cursor = line
                 place = (journal.cursor_of(cursor) if cursor else None) or place
-                await self._give(take, events, place or "", live=bool(events) and events[-1].at >= begun)
-            if follow:
-                raise OSError("journalctl ended")
-            return place
+                if cursor is not None:
+                    await self._give(take, events, place or "", live=bool(events) and events[-1].at >= begun)
+            raise OSError("journalctl ended")
         finally:
             if child.returncode is None:
                 child.kill()
             await child.wait()
 
 
-async def _within(stream: asyncio.StreamReader, seconds: float) -> bytes | None:
-    """What comes next, b"" at the end, None if nothing came in time."""
+async def _within(stream: asyncio.StreamReader, seconds: float) -> bytes:
+    """What comes next, b"" at the end, an empty line if nothing came in time."""
     try:
         async with asyncio.timeout(seconds):  # not wait_for: see FileSource
             return await stream.read(1 << 17)
     except TimeoutError:
-        return None
+        return b"\n"
 
 
 @dataclass(slots=True)
@@ -238,7 +236,7 @@ def find(wanted: object, paths: Paths, units: tuple[str, ...] = ()) -> list[Sour
     directory = None if root == Path("/") else root / "var/log/journal"
     if wanted == "auto":
         if journal.there(directory):
-            return [JournalSource("journal", Trust.JOURNAL, directory=directory, units=units)]
+            return [JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id), units=units)]
         files = [root / f for f in FILES if (root / f).exists()]
         if files:
             return [FileSource(f"/{f.relative_to(root)}", Trust.FILE, path=f) for f in files]
@@ -247,7 +245,7 @@ def find(wanted: object, paths: Paths, units: tuple[str, ...] = ()) -> list[Sour
     found: list[Source] = []
     for name in wanted if isinstance(wanted, tuple) else ():
         if name == "journal":
-            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory, units=units))
+            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id), units=units))
         elif name == "-":
             found.append(InputSource("-", Trust.FILE))
         else:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 from quietgate.app import admins
 from quietgate.app.shared import Shared
+from quietgate.app.startups import give_back, places_of
 from quietgate.clock import Instant
 from quietgate.errors import KernelError, StateError
 from quietgate.firewall import names
-from quietgate.firewall.limiter import Door, Places
 from quietgate.guard import engine as core
 from quietgate.guard.alerts import Raise
-from quietgate.host import conntrack, sockets
+from quietgate.host import sockets
 from quietgate.host.accounts import user_number
 from quietgate.host.handshake import FIND, NEAR, Process
 from quietgate.host.sessions import live
@@ -63,16 +63,13 @@ class Welcome:
 
     def _give_place_back(self, command: core.LoggedIn) -> None:
         """He waits no more: his place among the strangers is free."""
-        ports = self._shared.prepared.ports
-        places = Places.of(self._shared.policy.ssh, Door(ports.ports, ports.bound, ports.begin, ports.grace))
+        places = places_of(self._shared)
         if places is None:
             return
         with contextlib.suppress(KernelError):
-            for flow in sockets.flows(frozenset(ports.ports)):
+            for flow in sockets.flows(frozenset(self._shared.prepared.ports.ports)):
                 if flow.peer == command.address and flow.peer_port == command.port:
-                    key = conntrack.entry_id(flow)
-                    if key is not None:
-                        self._shared.sets.delete(places.set, [key])
+                    give_back(self._shared.sets, places, flow)
 
     async def _check(self, command: core.Check) -> None:
         """A line tells of a login: only a session counts that the kernel shows, and that user's. Whoever is logged in could otherwise

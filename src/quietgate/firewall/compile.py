@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from quietgate.errors import Origin
-from quietgate.firewall import limiter, names
-from quietgate.firewall.limiter import Door, Marks
+from quietgate.firewall import friends, limiter, names
+from quietgate.firewall.limiter import Door
+from quietgate.firewall.places import aborted, keys
 from quietgate.firewall.rules import (
     Accept,
     Address,
@@ -32,6 +33,7 @@ from quietgate.firewall.rules import (
     Reject,
     Rule,
     Ruleset,
+    Settle,
     State,
     StateSet,
     Take,
@@ -70,7 +72,8 @@ def compile_policy(policy: Policy, facts: Facts) -> Ruleset:
     chains = (
         Chain("pre", tuple(c.prerouting())),
         Chain("in", tuple(c.input())),
-        *limiter.chains(policy.ssh, facts.door, c.marks, tuple(c.ssh_from()), c.origin("ssh.limit")),
+        *limiter.chains(policy.ssh, facts.door, tuple(c.ssh_from()), c.origin("ssh.limit")),
+        *friends.chains(policy.ssh, facts.door, c.origin("ssh.reserve")),
         *c.ping_chain(),
         Chain("out", tuple(c.output())),
         Chain("fwd", tuple(c.forward())),
@@ -107,7 +110,6 @@ class _Compiler:
         self.firewall = policy.firewall
         self.facts = facts
         self.door = facts.door
-        self.marks = Marks(*policy.firewall.marks)
         self.policy_sets: dict[str, PolicySet] = {}
         self.meters: list[StateSet] = []
         # `allow` may do anything, so it may also come in by SSH without a limit.
@@ -139,6 +141,9 @@ class _Compiler:
 
     def prerouting(self) -> Iterator[Rule]:
         yield from self.must_pass("pre")
+        places = self.door.places(self.policy.ssh)
+        if places is not None and not self.policy.ssh.observe:
+            yield from aborted(places, self.door.port(), self.origin("ssh.reserve"))
         yield from self.friends("pre")
         for scope in (Scope.HOST, Scope.SSH):
             # Scope ssh means packets to this host's sshd: not our own connections out, not a guest's sshd.
@@ -154,7 +159,7 @@ class _Compiler:
     def banned(self, chain: str, scope: Scope, where: tuple[Part, ...], end: tuple[Part, ...]) -> Iterator[Rule]:
         """What becomes of banned sources, in single and in wide sets."""
         counting = self.policy.ssh.counting
-        for name, guard, key in limiter.keys(counting):
+        for name, guard, key in keys(counting):
             found = InSet(key, names.ban(key.version, scope, counting), shared=True)
             yield Rule(f"{chain}ban.{scope}{name}", (*where, *(guard if name == "6x" else ()), found, *end))
         for version in (4, 6):
@@ -163,6 +168,9 @@ class _Compiler:
 
     def input(self) -> Iterator[Rule]:
         ssh = self.origin("ssh.limit")
+        # By loopback, from an address that is not ours: SYNPROXY and transparent proxies bring somebody else's connection so.
+        yield Rule("in.lo", (Interface("iifname", "lo"), Protocol((6,), absent=True), Accept()))
+        yield Rule("in.lo.tcp", (Interface("iifname", "lo"), replace(self.door.port(), absent=True), Accept()))
         yield from self.must_pass("in")
         if self.firewall.dhcp:
             at = self.origin("firewall.dhcp")
@@ -173,7 +181,7 @@ class _Compiler:
         yield from self.denied("in")
         if self.policy.ssh.observe:  # counted in prerouting: the limiter would count them a second time
             yield from self.banned("in.", Scope.SSH, (self.door.port(), limiter.SYN), (Accept(),))
-        yield from limiter.input_rules(self.policy.ssh, self.door, self.marks, ssh)
+        yield from limiter.input_rules(self.policy.ssh, self.door, ssh)
         for version, friend in self.in_policy_set("allow"):
             yield Rule(f"in.allow{version}", (friend, Accept()), self.origin("firewall.allow"))
         # Before `established`: conntrack calls every echo request after a sender's first one established.
@@ -189,6 +197,7 @@ class _Compiler:
     def output(self) -> Iterator[Rule]:
         yield from self.must_pass("out")
         yield from limiter.output_rules(self.policy.ssh, self.door, self.origin("ssh.reserve"))
+        yield from limiter.close_rules(self.door, self.origin("ssh.limit"))
         yield Rule("out.answered", (ANSWERED, Accept()))
         # Replies of sshd pass whatever conntrack knows: after the first load it knows nothing of open sessions.
         replies = (self.door.port("sport"), Flags(("syn", "ack"), ("syn",), absent=True), Accept())
@@ -220,13 +229,19 @@ class _Compiler:
         yield Rule(f"{chain}.icmp6", (Icmp(6, ICMP6_MUST), Accept()))
 
     def friends(self, chain: str) -> Iterator[Rule]:
-        """The floor, then who is trusted: on the SSH ports, before everything that could refuse them."""
-        for name, guard, key in limiter.keys(self.policy.ssh.counting):
+        """The floor, then who is trusted: on the SSH ports, before everything that could refuse them. In input, one source may not
+        log in too often at the same time, since that would shut others out (`friends`).
+        """
+        # Settled in the input chain: a session goes on when its source is no friend any more.
+        end: tuple[Part, ...] = (Settle(), Accept()) if chain == "in" else (Accept(),)
+        if chain == "in" and self.door.places(self.policy.ssh) is not None:
+            end = (Goto("friend"),)
+        for name, guard, key in keys(self.policy.ssh.counting):
             floor = InSet(key, names.floor(key.version, self.policy.ssh.counting), shared=True)
-            yield Rule(f"{chain}.floor{name}", (self.door.port(), *(guard if name == "6x" else ()), floor, Accept()))
+            yield Rule(f"{chain}.floor{name}", (self.door.port(), *(guard if name == "6x" else ()), floor, *end))
         origin = self.origin("ssh.trusted") or self.origin("firewall.allow")
         for version, friend in self.in_policy_set("door"):
-            yield Rule(f"{chain}.trusted{version}", (self.door.port(), friend, Accept()), origin)
+            yield Rule(f"{chain}.trusted{version}", (self.door.port(), friend, *end), origin)
 
     def denied(self, chain: str) -> Iterator[Rule]:
         for version, enemy in self.in_policy_set("deny"):
@@ -300,7 +315,7 @@ class _Compiler:
                 yield Rule(f"{id_}.over", (*parts, bucket, count, Drop()), rule.origin)
             else:
                 assert version is not None
-                for name, guard, key in limiter.keys(self.policy.ssh.counting):
+                for name, guard, key in keys(self.policy.ssh.counting):
                     if key.version == version:
                         meter = self.meter(rule, key)
                         take = Take(key, meter.name, update=True, over=bucket)

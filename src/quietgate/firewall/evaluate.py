@@ -19,8 +19,9 @@ class Packet:
     """One packet and what conntrack and the socket table say of it.
 
     `protocol` is the transport's number; ports are 0 where it has none; `flags` are the TCP flags set. `tracked` is
-    conntrack's state, `mark` its mark; `expires` the seconds its entry has left, None without an entry. `socket` is
-    "none", "listener" (bound to no address), "bound" (a listener bound to one) or "full".
+    conntrack's state, `settled` whether its entry bears our label; `expires` the seconds its entry has left, None without an entry.
+    `socket` is "none", "listener" (bound to no address), "bound" (a listener bound to one) or "full". `own`: it comes from an address
+    of this host.
     """
 
     src: Prefix
@@ -35,10 +36,11 @@ class Packet:
     tracked: str = "new"
     original: bool = True
     assured: bool = False
-    mark: int = 0
+    settled: bool = False
     expires: float | None = None
     socket: str = "none"
     to_local: bool = True
+    own: bool = False
 
     def __post_init__(self) -> None:
         if self.src.version != self.dst.version or not self.src.single or not self.dst.single:
@@ -57,6 +59,9 @@ class World(Protocol):
     def take(self, name: str, version: int, address: int) -> bool:
         """Put the address into the shared set; False if the set is full. Idempotent."""
 
+    def free(self, name: str, version: int, address: int) -> None:
+        """Take the address out of the shared set. Idempotent."""
+
     def token(self, bucket: str) -> bool:
         """Take a token out of a bucket; False if it is empty."""
 
@@ -68,6 +73,12 @@ class World(Protocol):
 
     def leave(self, name: str, packet: Packet) -> None:
         """Take the place of the packet's connection back. Idempotent."""
+
+    def remember(self, name: str, packet: Packet) -> None:
+        """Put the packet's two ends into the shared set `name`. Idempotent."""
+
+    def forget(self, name: str, packet: Packet, *, back: bool) -> None:
+        """Take them out (`back`: those of the other direction). Idempotent."""
 
 
 @dataclass(slots=True)
@@ -95,6 +106,9 @@ class Memory:
         self.sets.setdefault(name, set()).add((version, address))
         return True
 
+    def free(self, name: str, version: int, address: int) -> None:
+        self.sets.get(name, set()).discard((version, address))
+
     def token(self, bucket: str) -> bool:
         return bucket not in self.empty
 
@@ -109,6 +123,13 @@ class Memory:
 
     def leave(self, name: str, packet: Packet) -> None:
         self.places.discard((name, *_ends(packet)))
+
+    def remember(self, name: str, packet: Packet) -> None:
+        self.flows.add((name, packet.src, packet.sport, packet.dst, packet.dport))
+
+    def forget(self, name: str, packet: Packet, *, back: bool) -> None:
+        near, far = (packet.src, packet.sport), (packet.dst, packet.dport)
+        self.flows.discard((name, *far, *near) if back else (name, *near, *far))
 
 
 def _ends(packet: Packet) -> tuple[frozenset[tuple[Prefix, int]]]:
@@ -129,14 +150,14 @@ class Asked:
 class Decision:
     """What happens to a packet. `verdict` is accept, drop, reject or reset; `rule` decided, in chain `chain`.
 
-    `passed` are the ids of all rules that matched on the way, `asked` the sets that were looked at, `mark` the
-    conntrack mark afterwards, `counted` the counters that went up, `logged` the log prefixes written.
+    `passed` are the ids of all rules that matched on the way, `asked` the sets that were looked at, `settled` whether the
+    connection bears our label afterwards, `counted` the counters that went up, `logged` the log prefixes written.
     """
 
     verdict: str
     rule: r.Rule
     hook: r.Hook
-    mark: int
+    settled: bool
     passed: list[str] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
@@ -169,7 +190,7 @@ def decide_sent(ruleset: r.Ruleset, packet: Packet, world: World, to: Prefix, po
     first = decide(ruleset, packet, world, (r.Hook.PREROUTING,))
     if first.verdict != "accept":
         return first
-    sent = replace(packet, dst=to, dport=port, mark=first.mark, to_local=False, socket="none")
+    sent = replace(packet, dst=to, dport=port, settled=first.settled, to_local=False, socket="none")
     then = decide(ruleset, sent, world, (r.Hook.FORWARD,))
     then.passed[:0], then.asked[:0] = first.passed, first.asked
     return then
@@ -181,7 +202,7 @@ class _Run:
         self.policy_sets = {s.name: PrefixSet(s.prefixes) for s in ruleset.policy_sets}
         self.packet = packet
         self.world = world
-        self.mark = packet.mark
+        self.settled = packet.settled and packet.expires is not None
         self.passed: list[str] = []
         self.asked: list[Asked] = []
         self.counted: list[str] = []
@@ -189,7 +210,7 @@ class _Run:
 
     def hook(self, hook: r.Hook) -> Decision:
         loop = self.packet.oif if hook is r.Hook.OUTPUT else self.packet.iif
-        if loop == "lo" and hook is not r.Hook.FORWARD:
+        if loop == "lo" and hook is not r.Hook.FORWARD and (hook is not r.Hook.INPUT or self.packet.own):
             return self._decision("accept", LOOPBACK, hook)
         chain = self.chains[r.ENTRY[hook]]
         found = self._chain(chain)
@@ -197,7 +218,7 @@ class _Run:
         return self._decision(verdict, rule, hook)
 
     def _decision(self, verdict: str, rule: r.Rule, hook: r.Hook) -> Decision:
-        return Decision(verdict, rule, hook, self.mark, self.passed, self.asked, self.counted, self.logged)
+        return Decision(verdict, rule, hook, self.settled, self.passed, self.asked, self.counted, self.logged)
 
     def _chain(self, chain: r.Chain) -> tuple[str, r.Rule] | None:
         for rule in chain.rules:
@@ -215,10 +236,26 @@ class _Run:
                     self.counted.append(name)
                 case r.Log(prefix, _):
                     self.logged.append(prefix)
-                case r.Mark(clear, bits):
-                    self.mark = (self.mark & ~clear) | bits
+                case r.Settle():
+                    self.settled = self.packet.expires is not None
                 case r.Leave(name):
                     self.world.leave(name, self.packet)
+                case r.Free(key, name):
+                    masked = self._key(key)
+                    if masked is None:
+                        return None
+                    self.world.free(name, masked.version, masked.value)
+                case r.Finish():
+                    self.packet = replace(self.packet, flags=frozenset({"fin", "ack"}))
+                case r.Remember(version, name):
+                    if self._tcp(version):
+                        self.world.remember(name, self.packet)
+                case r.Forget(version, name, back):
+                    if self._tcp(version):
+                        self.world.forget(name, self.packet, back=back)
+                case r.Return():
+                    self.passed.append(rule.id)
+                    return "return"
                 case r.Accept():
                     return self._end("accept", rule)
                 case r.Drop():
@@ -239,6 +276,9 @@ class _Run:
         self.passed.append(rule.id)
         return None
 
+    def _tcp(self, version: int) -> bool:
+        return self.packet.protocol == 6 and self.packet.src.version == version
+
     def _end(self, verdict: str, rule: r.Rule) -> tuple[str, r.Rule]:
         self.passed.append(rule.id)
         return verdict, rule
@@ -251,11 +291,11 @@ class _Run:
                 return p.src.version == version
             case r.Interface(way, name):
                 return _named(p.oif if way == "oifname" else p.iif, name)
-            case r.Protocol(numbers):
-                return p.protocol in numbers
-            case r.Port(side, ranges, protocol):
+            case r.Protocol(numbers, absent):
+                return (p.protocol in numbers) is not absent
+            case r.Port(side, ranges, protocol, absent):
                 port = p.dport if side == "dport" else p.sport
-                return (protocol is None or p.protocol == protocol) and any(x.low <= port <= x.high for x in ranges)
+                return (protocol is None or p.protocol == protocol) and any(x.low <= port <= x.high for x in ranges) is not absent
             case r.Address(version, side, prefixes, absent):
                 address = p.src if side == "saddr" else p.dst
                 return address.version == version and any(x.covers(address) for x in prefixes) is not absent
@@ -274,8 +314,8 @@ class _Run:
                 return p.expires is not None and p.original
             case r.Expires(seconds, longer):
                 return p.expires is not None and (p.expires > seconds) is longer
-            case r.Marked(bits):
-                return p.expires is not None and bool(self.mark & bits)
+            case r.Settled():
+                return self.settled
             case r.Icmp(version, types):
                 return p.src.version == version and p.protocol == (1 if version == 4 else 58) and p.icmp_type in types
             case r.Socket(wildcard):
@@ -286,12 +326,10 @@ class _Run:
                 return self.world.token(rule.id) is not over
             case r.Bucket(name):
                 return self.world.token(name)
-            case r.Waits(name):
-                return p.expires is not None and self.world.waits(name, p)
+            case r.Waits(name, absent):
+                return p.expires is not None and self.world.waits(name, p) is not absent
             case r.Place(name):
                 return p.expires is not None and self.world.place(name, p)
-            case r.Shorten():
-                return p.expires is not None
             case r.Take(key, name, once, update, over):
                 return self._take(key, name, once=once, update=update, over=over is not None)
             case _:

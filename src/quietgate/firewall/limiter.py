@@ -7,23 +7,25 @@ an exact sliding log, in the kernel, without a daemon. Retries change nothing, s
 
 Four holes, each closed here and each with a test that fails without its rule (docs/limiter.md tells the attacks):
 
-- A SYN can be forged, so it only *looks* (`syn`): it is marked pending, and takes a slot when conntrack has seen the
-  third packet (`count`). Nobody can use up somebody else's slots.
-- A source port used again runs inside an old conntrack entry, so the gate asks the TCP flags, not conntrack's state.
+- A SYN can be forged, so it only *looks* (`syn`): its connection takes a slot when conntrack has seen the third packet
+  (`count`). Nobody can use up somebody else's slots.
+- A source port used again runs inside an old conntrack entry, so the gate asks the TCP flags, not conntrack's state; an entry that
+  was settled is noted as `reopened` there, and asked about again.
 - A forged SYN on the tuple of a live session must not make that session count again: such an entry lives longer
   than any that is closing (days against two minutes), and its packets have a socket of their own.
 - The last packet of a handshake in cookie mode may come late or twice, with no SYN before it: an ACK that conntrack
   does not call proven, or that would reach the listener itself, is dropped.
+
+What was counted is *settled*: its conntrack entry bears a label of ours, and everything that does not bear it is asked about
+(`prove`). So whatever gets lost on the way counts, and never passes. A label and no mark, since other tools write over marks.
+Sessions older than the rules stand in a set (`live`), and are settled at their next packet.
 
 Two packets on two CPUs: `add` with a bucket of one token for each element lets only the first have the slot.
 
 Known sources have a token bucket of their own instead of slots. It is asked at the third packet too: asked at the SYN,
 forged ones would empty it.
 
-Places. Two hundred bots, each within its limit, still fill sshd's MaxStartups. So strangers' connections that have not
-logged in share a set of places, keyed by conntrack's id and smaller than MaxStartups' first number; a proven handshake
-takes one, and gets a reset where none is free. sshd's own FIN or RST gives it back, as its process ends then; a
-client's RST only shortens it, since sshd takes a moment to notice; LoginGraceTime ends it at the latest.
+Places in sshd's MaxStartups: two hundred bots, each within its limit, still fill it. Their theory is in `places`.
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ from dataclasses import dataclass
 
 from quietgate.errors import Origin
 from quietgate.firewall import names
+from quietgate.firewall import places as shares
+from quietgate.firewall.places import Places, keys
 from quietgate.firewall.rules import (
     Accept,
-    Address,
     Assured,
     Bucket,
     Chain,
@@ -43,30 +46,31 @@ from quietgate.firewall.rules import (
     Drop,
     Expires,
     Flags,
+    Forget,
     Goto,
     InSet,
+    Jump,
     Key,
     Leave,
-    Mark,
-    Marked,
     Original,
     Part,
     Place,
     Port,
     Reject,
+    Remember,
+    Return,
     Rule,
-    Shorten,
+    Settle,
+    Settled,
     Socket,
     State,
     StateSet,
     Take,
     Tuple4,
-    Version,
     Waits,
     Within,
 )
 from quietgate.firewall.rules import Log as LogTo
-from quietgate.net import SINGLY, Counting
 from quietgate.policy.model import Ssh
 from quietgate.policy.terms import Ports, Rate
 
@@ -81,10 +85,11 @@ CLOSING = 125
 SAID_SIZE = 4096
 SAID_FOR = 60
 LIVE_SIZE = 65536
-LIVE_FOR = 5 * 86400  # conntrack's own timeout of an established connection
+LIVE_FOR = 30 * 86400  # a session that ends leaves the set; one that lives longer is put back by the next load
 WIDE_LENGTH = 48  # what a customer or a host gets at most (RFC 6177)
-NOTICED = 2  # seconds that sshd may take to notice a client's reset: measured under 1 with 200 bots on two cores
-SWEEP = 200  # milliseconds after which a place that was given back is free: until then the kernel still counts it
+REOPENED_SIZE = 65536
+# Longer than any half-open socket (63 s, tcp_synack_retries) or SYN cookie (120 s, MAX_SYNCOOKIE_AGE) that could still end in sshd.
+REOPENED_FOR = 150
 PROVEN = "(proven) "  # follows the prefix where a whole handshake was seen: only such lines are evidence
 
 
@@ -101,78 +106,42 @@ class Door:
     begin: int = 10
     grace: int = 120
 
+    def places(self, ssh: Ssh) -> Places | None:
+        """How MaxStartups is shared out under this policy."""
+        return Places.of(ssh.reserve, self.begin, self.grace, ssh.counting)
+
     def port(self, side: str = "dport") -> Port:
         """Matches the SSH ports."""
         return Port(side, tuple(Ports(p, p) for p in self.ports), 6)
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """How many strangers may be logging in at once, and the set that holds them."""
-
-    count: int
-    grace: int
-
-    @classmethod
-    def of(cls, ssh: Ssh, door: Door) -> Places | None:
-        """None where nothing is reserved. At least one place is left to strangers."""
-        if ssh.reserve == 0:
-            return None
-        # sshd itself varies LoginGraceTime by up to four seconds (sshd-session.c); a day stands for "no limit"
-        return cls(max(1, door.begin * (100 - ssh.reserve) // 100), door.grace + 5 if door.grace else 86400)
-
-    @property
-    def set(self) -> str:
-        """Its name in the kernel."""
-        return names.waiting(self.count, self.grace)
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The two conntrack mark bits: `pending` a SYN was let in, `over` the connection was refused."""
-
-    pending: int
-    over: int
-
-
-def keys(counting: Counting) -> tuple[tuple[str, tuple[Part, ...], Key], ...]:
-    """Name, guard and key of each way a source is counted: IPv4, IPv6 singly, IPv6 by network; in this order."""
-    four = ("4", (Version(4),), Key(4, "saddr", counting.source4))
-    network = Key(6, "saddr", counting.source6)
-    if counting.source6 == 128:
-        return four, ("6", (Version(6),), network)
-    return (
-        four,
-        ("6x", (Address(6, "saddr", SINGLY),), Key(6, "saddr", 128)),
-        ("6", (Address(6, "saddr", SINGLY, absent=True),), network),
-    )
-
-
-def input_rules(ssh: Ssh, door: Door, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
-    """The SSH part of the input chain, from over-limit connections to unknown packets, without the established rule."""
+def input_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """The SSH part of the input chain, from resets to packets that would reach the listener, without the established rule."""
     at = door.port()
     end = refusal(ssh)
-    places = Places.of(ssh, door)
-    if places is not None:
-        yield Rule("ssh.gone", (at, Original(), RST, Waits(places.set), Shorten(places.set, NOTICED)), origin)
+    places = door.places(ssh)
+    if places is not None and ssh.observe:
+        yield shares.observed(places, at, origin)
+    if door.bound:
+        for version in (4, 6):
+            yield Rule(f"ssh.left{version}", (at, Original(), RST, Forget(version, names.live(version))), origin)
     if _counts(ssh):
-        aborted = (at, Original(), Marked(marks.pending | marks.over), RST)
-        yield Rule("ssh.abort", (*aborted, Accept()), origin)  # frees sshd's half-open socket
+        yield Rule("ssh.abort", (at, Original(), RST, Accept()), origin)  # frees sshd's half-open socket
     if door.bound:
         # A cookie for a tuple of `ssh.live` would pass there, uncounted, once its session is over: none is handed out.
         for version in (4, 6):
             yield Rule(f"ssh.reused{version}", (at, SYN, Tuple4(version, names.live(version)), Count("ssh_again"), end), origin)
     yield Rule("ssh.syn", (at, SYN, Goto("ssh_syn")), origin)
+    # Established only: what conntrack picks up in the middle of a connection is no handshake, and is asked about below.
+    inside = (at, State(("established",)), Original())
     if _counts(ssh):
-        if not ssh.observe:
-            yield Rule("ssh.over", (at, Original(), Marked(marks.over), Drop()), origin)
-        yield Rule("ssh.count", (at, Original(), Marked(marks.pending), Assured(), Goto("ssh_count")), origin)
-        yield Rule("ssh.unproven", (at, Original(), Marked(marks.pending), Count("ssh_unproven"), end), origin)
+        yield Rule("ssh.prove", (*inside, Jump("ssh_prove")), origin)
+    else:  # rules that count may come, or come back, while these connections are open
+        yield Rule("ssh.settle", (*inside, Settle()), origin)
     # An ACK that would reach the listener opens a connection out of a cookie, a second time or without a slot.
     if door.bound:
         # Established only: an entry that no answer was seen of is no session's.
-        closing = (State(("established",)), Original(), Expires(CLOSING, longer=False))
-        yield Rule("ssh.stray", (at, *closing, ACK, Count("ssh_unproven"), end), origin)
+        yield Rule("ssh.stray", (*inside, Expires(CLOSING, longer=False), ACK, Count("ssh_unproven"), end), origin)
     else:
         yield Rule("ssh.stray", (at, Socket(wildcard=True), Count("ssh_unproven"), end), origin)
 
@@ -181,33 +150,36 @@ def unknown_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]
     """Packets to SSH that conntrack does not know: sessions older than the table live on, everything else goes."""
     at = door.port()
     for version in (4, 6):
-        yield Rule(f"ssh.live{version}", (at, Tuple4(version, names.live(version)), Accept()), origin)
+        yield Rule(f"ssh.live{version}", (at, Tuple4(version, names.live(version)), Settle(), Accept()), origin)
     if not door.bound:  # a listener bound to one address looks like a session to `socket wildcard`
-        yield Rule("ssh.socket", (at, Socket(wildcard=False), Accept()), origin)
+        yield Rule("ssh.socket", (at, Socket(wildcard=False), Settle(), Accept()), origin)
     yield Rule("ssh.unknown", (at, Count("ssh_unknown"), refusal(ssh)), origin)
 
 
-def chains(ssh: Ssh, door: Door, marks: Marks, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
-    """The chains behind `ssh.syn` and `ssh.count`. `from_rules` decide who may reach SSH at all."""
+def chains(ssh: Ssh, door: Door, from_rules: tuple[Rule, ...], origin: Origin | None) -> Iterator[Chain]:
+    """The chains behind `ssh.syn` and `ssh.prove`. `from_rules` decide who may reach SSH at all."""
     if not _counts(ssh):
         yield Chain("ssh_syn", (*from_rules, Rule("ssh.open", (Count("ssh_new"), Accept()), origin)))
         return
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     yield Chain("ssh_syn", (*from_rules, *_gate(ssh, origin)))
-    yield Chain("ssh_count", tuple(_proven(ssh, places, marks, origin)))
+    yield Chain("ssh_prove", tuple(_prove(ssh, origin)))
+    yield Chain("ssh_count", tuple(_proven(ssh, places, origin)))
     if places is not None:
+        yield shares.share_chain(places, origin)
         yield Chain("ssh_place", tuple(_strangers(ssh, origin)))
+        yield from shares.end_chains(places, origin)
     for name, _, key in keys(ssh.counting):
         if ssh.known is not None:
-            yield Chain(f"ssh_known{name}", tuple(_known(ssh, name, key, origin)))
+            yield from _known(ssh, places, name, key, origin)
         if ssh.limit is not None:
             yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
             yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
-    pending = Mark(clear=marks.over, set=marks.pending)
-    yield Chain("ssh_open", (Rule("ssh.pending", (pending, Count("ssh_new"), Accept()), origin),))
+    yield Chain("ssh_open", tuple(_open(ssh, door, origin)))
+    yield Chain("ssh_in", tuple(_in(door, origin)))
     if ssh.limit is not None:
-        yield Chain("ssh_full", tuple(_full(ssh, marks, origin)))
-    yield Chain("ssh_refuse", tuple(_refuse(ssh, places, marks, origin)))
+        yield Chain("ssh_full", tuple(_full(ssh, origin)))
+    yield Chain("ssh_refuse", tuple(_refuse(ssh, places, origin)))
 
 
 def refusal(ssh: Ssh) -> Accept | Drop:
@@ -230,19 +202,47 @@ def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     yield from _by_key(ssh, "gate", origin)
 
 
-def _proven(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
-    yield Rule("ssh.proven", (Mark(clear=marks.pending, set=0),), origin)
+def _prove(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
+    """What is settled goes on, what is not takes a place or goes. Of a packet inside a connection, in the client's direction."""
+    if not ssh.observe:
+        yield Rule("ssh.over", (Waits(names.refused()), Drop()), origin)
+    yield Rule("ssh.settled", (Settled(), Waits(names.reopened(), absent=True), Return()), origin)
+    for version in (4, 6):
+        yield Rule(f"ssh.older{version}", (Tuple4(version, names.live(version)), Settle(), Return()), origin)
+    yield Rule("ssh.count", (Assured(), Goto("ssh_count")), origin)
+    yield Rule("ssh.unproven", (Count("ssh_unproven"), refusal(ssh)), origin)
+
+
+def _open(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """Let a SYN in. What is remembered of an earlier connection with the same two ends holds no more."""
+    if not door.bound:  # else `ssh.reused` drops it
+        for version in (4, 6):
+            yield Rule(f"ssh.forget{version}", (Forget(version, names.live(version)),), origin)
+    yield Rule("ssh.anew", (Leave(names.refused()),), origin)
+    yield Rule("ssh.reopen", (Settled(), Place(names.reopened()), Count("ssh_new"), Accept()), origin)
+    yield Rule("ssh.noreopen", (Settled(), refusal(ssh)), origin)  # so many are: it would pass uncounted
+    yield Rule("ssh.pending", (Count("ssh_new"), Accept()), origin)
+
+
+def _in(door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """Let a connection in that was counted."""
+    if door.bound:  # what conntrack may lose again: there is no other way to tell its packets from a cookie's
+        for version in (4, 6):
+            yield Rule(f"ssh.keep{version}", (Remember(version, names.live(version)),), origin)
+    yield Rule("ssh.in", (Leave(names.reopened()), Settle(), Accept()), origin)
+
+
+def _proven(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
     yield from _if_known(ssh, "known", lambda name: f"ssh_known{name}", origin)
     if places is None:
         yield from _strangers(ssh, origin)
     else:
-        yield Rule("ssh.place", (Place(places.set), Goto("ssh_place")), origin)
-        yield Rule("ssh.noplace", (Count("ssh_reserved"), Goto("ssh_refuse")), origin)
+        yield from shares.take_place(places, origin)
 
 
 def _strangers(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     if ssh.limit is None:
-        yield Rule("ssh.counted", (Count("ssh_counted"), Accept()), origin)
+        yield Rule("ssh.counted", (Count("ssh_counted"), Goto("ssh_in")), origin)
     else:
         yield from _by_key(ssh, "count", origin)
 
@@ -255,23 +255,33 @@ def _if_known(ssh: Ssh, what: str, chain: Callable[[str], str], origin: Origin |
         yield Rule(f"ssh.{what}{name}", (*(guard if name == "6x" else ()), known, Goto(chain(name))), origin)
 
 
-def _known(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rule]:
+def _known(ssh: Ssh, places: Places | None, name: str, key: Key, origin: Origin | None) -> Iterator[Chain]:
+    chain = f"ssh_known{name}"
+    if places is not None:
+        begun = f"ssh_begun{name}"
+        there: tuple[Part, ...] = (Goto(begun),)
+        yield Chain(chain, tuple(shares.own_rules(places, "ssh.known", name, there, there if ssh.observe else (Drop(),), origin)))
+        chain = begun
+    rules = []
     if ssh.known_limit is not None and ssh.limit is not None:  # where strangers are not limited, nobody is
         bucket = Within(ssh.known_limit.count, ssh.known_limit.window, ssh.known_limit.count, over=True)
         over = Take(key, names.known_rate(key.version, ssh.known_limit, ssh.counting), update=True, over=bucket)
-        yield Rule(f"ssh.known{name}.over", (over, Count("ssh_known_over"), Goto("ssh_refuse")), origin)
-    yield Rule(f"ssh.known{name}.in", (Count("ssh_known"), Accept()), origin)
+        rules.append(Rule(f"ssh.known{name}.over", (over, Count("ssh_known_over"), Goto("ssh_refuse")), origin))
+    rules.append(Rule(f"ssh.known{name}.in", (Count("ssh_known"), Goto("ssh_in")), origin))
+    yield Chain(chain, tuple(rules))
 
 
-def _refuse(ssh: Ssh, places: Places | None, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+def _refuse(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
     if ssh.observe:
-        yield Rule("ssh.mark", (Count("ssh_refused"),), origin)
+        yield Rule("ssh.refused", (Count("ssh_refused"),), origin)
         yield from _say(ssh, "proven", PROVEN, origin)
-        yield Rule("ssh.reset", (Accept(),), origin)
+        yield Rule("ssh.reset", (Goto("ssh_in"),), origin)
         return
     if places is not None:
-        yield Rule("ssh.leave", (Leave(places.set),), origin)
-    yield Rule("ssh.mark", (Mark(clear=0, set=marks.over), Count("ssh_refused")), origin)
+        yield shares.undo(places, origin)
+    yield Rule("ssh.refused", (Count("ssh_refused"),), origin)
+    # In a full set it finds no room, and its next packet is refused once more.
+    yield Rule("ssh.ended", (Place(names.refused()),), origin)
     yield from _say(ssh, "proven", PROVEN, origin)
     yield Rule("ssh.reset", (Reject(reset=True),), origin)
 
@@ -294,20 +304,23 @@ def _by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:
 def _count(ssh: Ssh, name: str, key: Key, origin: Origin | None) -> Iterator[Rule]:
     if name == "6" and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
         bucket = Within(ssh.wide6.count, ssh.wide6.window, ssh.wide6.count, over=True)
-        wide = Take(Key(6, "saddr", WIDE_LENGTH), names.wide(ssh.wide6, ssh.slots), update=True, over=bucket)
-        yield Rule("ssh.wide6", (wide, Count("ssh_wide"), Goto("ssh_refuse")), origin)
+        network = Key(6, "saddr", WIDE_LENGTH)
+        wide = Take(network, names.wide(ssh.wide6, ssh.slots), update=True, over=bucket)
+        # Where a provider gives out /64s of one /48, one customer must not shut out the others: only if many of them fail.
+        crowded = InSet(network, names.crowded(), shared=True)
+        yield Rule("ssh.wide6", (crowded, wide, Count("ssh_wide"), Goto("ssh_refuse")), origin)
     sets = list(_slots(ssh, key.version))
     for index, slot in enumerate(sets, 1):
-        yield Rule(f"ssh.slot{name}.{index}", (Take(key, slot.name, once=True), Count("ssh_counted"), Accept()), origin)
+        yield Rule(f"ssh.slot{name}.{index}", (Take(key, slot.name, once=True), Count("ssh_counted"), Goto("ssh_in")), origin)
     # Here without the last slot means that the set is full: it could not be taken, and is not held.
     missing = InSet(key, sets[-1].name, shared=True, absent=True)
     if ssh.on_full is not None:
         rate = Within(ssh.on_full.count, ssh.on_full.window, ssh.on_full.count)
-        yield Rule(f"ssh.overflow{name}", (missing, rate, Count("ssh_overflow"), Accept()), origin)
+        yield Rule(f"ssh.overflow{name}", (missing, rate, Count("ssh_overflow"), Goto("ssh_in")), origin)
     yield Rule(f"ssh.refuse{name}", (Goto("ssh_refuse"),), origin)
 
 
-def _full(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
+def _full(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     if ssh.strict:
         for name, guard, key in keys(ssh.counting):
             for index, slot in enumerate(_slots(ssh, key.version), 1):
@@ -316,15 +329,22 @@ def _full(ssh: Ssh, marks: Marks, origin: Origin | None) -> Iterator[Rule]:
     yield Rule("ssh.limited", (Count("ssh_limited"),), origin)
     yield from _say(ssh, "limited", "", origin)
     if ssh.observe:  # what would have been dropped takes no slot either
-        yield Rule("ssh.passed", (Mark(clear=marks.pending | marks.over, set=0),), origin)
+        yield Rule("ssh.passed", (Leave(names.reopened()), Settle()), origin)
     yield Rule("ssh.drop", (refusal(ssh),), origin)
 
 
 def output_rules(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Rule]:
     """A place is free again when sshd closes: its process ends then."""
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     if places is not None:
-        yield Rule("out.place", (door.port("sport"), CLOSES, Leave(places.set)), origin)
+        yield from shares.ended(door.port("sport"), origin)
+
+
+def close_rules(door: Door, origin: Origin | None) -> Iterator[Rule]:
+    """A session that sshd closes is remembered no longer: its two ends may be used again."""
+    if door.bound:
+        for version in (4, 6):
+            yield Rule(f"out.left{version}", (door.port("sport"), CLOSES, Forget(version, names.live(version), back=True)), origin)
 
 
 def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rule]:
@@ -342,12 +362,14 @@ def _say(ssh: Ssh, what: str, after: str, origin: Origin | None) -> Iterator[Rul
 
 def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
     """The shared sets that the rules above use."""
-    places = Places.of(ssh, door)
+    places = door.places(ssh)
     if places is not None:
-        yield StateSet(places.set, "typeof ct id", ("dynamic", "timeout"), places.count, places.grace, gc=SWEEP)
+        yield from places.sets()
+    if _counts(ssh):
+        for name in (names.reopened(), names.refused()):
+            yield StateSet(name, "typeof ct id", ("dynamic", "timeout"), REOPENED_SIZE, REOPENED_FOR)
     for version in (4, 6):
-        tuple4 = f"{names.TYPE[version]} . inet_service . {names.TYPE[version]} . inet_service"
-        yield StateSet(names.live(version), tuple4, ("timeout",), LIVE_SIZE, LIVE_FOR)
+        yield StateSet(names.live(version), names.ends(version), ("dynamic", "timeout"), LIVE_SIZE, LIVE_FOR)
         if ssh.known is not None:
             yield StateSet(names.known(version, ssh.counting), names.TYPE[version], ("timeout",))
             if ssh.known_limit is not None and ssh.limit is not None:
@@ -361,6 +383,7 @@ def state_sets(ssh: Ssh, door: Door) -> Iterator[StateSet]:
     if ssh.limit is not None and ssh.wide6 is not None and ssh.counting.source6 > WIDE_LENGTH:
         # An idle bucket is full again after one window, so it may be forgotten then.
         yield StateSet(names.wide(ssh.wide6, ssh.slots), names.TYPE[6], ("dynamic", "timeout"), ssh.slots, ssh.wide6.window)
+        yield StateSet(names.crowded(), names.TYPE[6], ("timeout",))
 
 
 def buckets(ssh: Ssh) -> Iterator[tuple[str, Within]]:
@@ -384,7 +407,7 @@ COUNTERS = {
     "ssh_limited": "SYNs to SSH dropped by the limit",
     "ssh_refused": "connections to SSH reset by the limit after their handshake",
     "ssh_wide": "of these, by the limit of an IPv6 /48",
-    "ssh_reserved": "of these, since the strangers' places in sshd were taken",
+    **shares.COUNTERS,
     "ssh_known": "connections to SSH of known sources",
     "ssh_known_over": "connections of known sources reset by their own limit",
     "ssh_overflow": "connections to SSH let through because the slot sets were full",

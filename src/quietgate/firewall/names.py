@@ -33,6 +33,11 @@ def wide(limit: Rate, size: int) -> str:
     return f"wide6_{limit.count}_{format_duration(limit.window)}_{size}"
 
 
+def crowded() -> str:
+    """The IPv6 /48s to which their own limit applies: the guard's word."""
+    return "crowded6"
+
+
 def said(version: int, counting: Counting) -> str:
     """Who was logged in the last minute."""
     return f"said{version}_{_source(version, counting)}"
@@ -53,6 +58,54 @@ def waiting(places: int, grace: int) -> str:
     return f"waiting_{places}_{grace}"
 
 
+LABEL = 100  # the conntrack label of ours: a bit of 128, far from those that /etc/connlabel.conf names by custom
+
+
+def reopened() -> str:
+    """Conntrack entries that bear our label and in which a new connection has begun since, by conntrack's id."""
+    return "reopened"
+
+
+def refused() -> str:
+    """Connections that were refused after their handshake, by conntrack's id."""
+    return "refused"
+
+
+def held(index: int, places: int, grace: int) -> str:
+    """The strangers' connections that hold token number `index` (from 1) of their network."""
+    return f"held_{index}_{places}_{grace}"
+
+
+def share(version: int, index: int, places: int, grace: int, networks: Counting) -> str:
+    """The networks whose token number `index` is taken."""
+    return f"share{version}_{index}_{places}_{grace}_{_source(version, networks)}"
+
+
+def sitting(version: int, places: int, grace: int) -> str:
+    """The strangers' connections that have not logged in yet, by their two ends."""
+    return f"sitting{version}_{places}_{grace}"
+
+
+def ends(version: int) -> str:
+    """The type of a set of connections by their two ends."""
+    return f"{TYPE[version]} . inet_service . {TYPE[version]} . inet_service"
+
+
+def rejoined(places: int) -> str:
+    """Connections that are asked about again and hold a place from before."""
+    return f"rejoined_{places}"
+
+
+def owned(index: int) -> str:
+    """The connections of exempt sources that hold token number `index` of their source."""
+    return f"owned_{index}"
+
+
+def own(version: int, index: int, counting: Counting) -> str:
+    """The exempt sources whose token number `index` is taken."""
+    return f"own{version}_{index}_{_source(version, counting)}"
+
+
 def floor(version: int, counting: Counting) -> str:
     """Addresses of live administrators, open on SSH whatever else is decided."""
     return f"floor{version}_{_source(version, counting)}"
@@ -60,7 +113,7 @@ def floor(version: int, counting: Counting) -> str:
 
 def live(version: int) -> str:
     """The connections to sshd that were open at the last load, of which conntrack may know nothing."""
-    return f"live{version}"
+    return f"open{version}"
 
 
 def ban(version: int, scope: Scope, counting: Counting) -> str:

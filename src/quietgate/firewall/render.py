@@ -199,7 +199,9 @@ def _entry(hook: r.Hook, confirmed: int | None, candidate: int | None) -> Iterat
     """The rules of a base chain: loopback, the switch, the confirmed generation."""
     if hook is not r.Hook.FORWARD:
         way = "oifname" if hook is r.Hook.OUTPUT else "iifname"
-        yield f'{way} "lo" accept comment "{names.COMMENT}{hook}.loopback"'
+        # What a proxy on this host sends to sshd in somebody else's name is that person's connection (see `in.lo` in compile).
+        own = "fib saddr type local " if hook is r.Hook.INPUT else ""
+        yield f'{way} "lo" {own}accept comment "{names.COMMENT}{hook}.loopback"'
     if candidate is not None:
         entry = names.of_generation(candidate, r.ENTRY[hook])
         yield f'meta nfproto @{names.TRIAL} goto {entry} comment "{names.COMMENT}{hook}.trial"'
@@ -228,18 +230,17 @@ def part_text(part: r.Part, number: int) -> str:
             return f"meta nfproto ipv{version}"
         case r.Interface(way, name):
             return f'{way} "{name}"' if name != "*" else ""
-        case r.Protocol(numbers):
-            return f"meta l4proto {_one_of(map(str, numbers))}"
-        case r.Port(side, ranges, protocol):
-            return f"{_PROTOCOL.get(protocol or 0, 'th')} {side} {_one_of(map(str, ranges))}"
+        case r.Protocol(numbers, absent):
+            return f"meta l4proto {'!= ' if absent else ''}{_one_of(map(str, numbers))}"
+        case r.Port(side, ranges, protocol, absent):
+            return f"{_PROTOCOL.get(protocol or 0, 'th')} {side} {'!= ' if absent else ''}{_one_of(map(str, ranges))}"
         case r.Address(version, side, prefixes, absent):
             return f"{_FAMILY[version]} {side} {'!= ' if absent else ''}{_one_of(_intervals(version, prefixes))}"
         case r.InSet(key, name, shared, absent):
             set_name = name if shared else names.of_generation(number, name)
             return f"{_key(key)} {'!= ' if absent else ''}@{set_name}"
         case r.Tuple4(version, name):
-            ip = _FAMILY[version]
-            return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport @{name}"
+            return f"{_ends(version)} @{name}"
         case r.Flags(mask, value, absent):
             return f"tcp flags & ({' | '.join(mask)}) {'!=' if absent else '=='} {' | '.join(value) or '0x0'}"
         case r.State(states):
@@ -250,8 +251,8 @@ def part_text(part: r.Part, number: int) -> str:
             return "ct direction original"
         case r.Expires(seconds, longer):
             return f"ct status confirmed ct expiration {'>' if longer else '<='} {seconds}s"
-        case r.Marked(bits):
-            return f"ct mark & {bits:#010x} != 0"
+        case r.Settled():
+            return f"ct label {names.LABEL}"
         case r.Icmp(version, types):
             return f"{_ICMP[version]} type {_one_of(map(str, types))}"
         case r.Socket(wildcard):
@@ -266,21 +267,26 @@ def part_text(part: r.Part, number: int) -> str:
             # 1/week, burst 1: one token for as long as the element lives (a day at most).
             own = " limit rate 1/week burst 1 packets" if once else f" limit {_rate(over)}" if over else ""
             return f"{'update' if update else 'add'} @{name} {{ {_key(key)}{own} }}"
-        case r.Waits(name):
-            return f"ct id @{name}"
+        case r.Waits(name, absent):
+            return f"ct id {'!= ' if absent else ''}@{name}"
         case r.Place(name):
-            return f"add @{name} {{ ct id }}"
-        case r.Shorten(name, seconds):
-            return f"update @{name} {{ ct id timeout {seconds}s }}"
+            return f"update @{name} {{ ct id }}"
         case r.Leave(name):
             return f"delete @{name} {{ ct id }}"
+        case r.Free(key, name):
+            return f"delete @{name} {{ {_key(key)} }}"
+        case r.Finish():
+            return "tcp flags set fin | ack"
         case r.Count(name):
             return f'counter name "{name}"'
         case r.Log(prefix, group):
             return f'log prefix "{prefix}"' + (f" group {group}" if group is not None else " level info")
-        case r.Mark(clear, bits):
-            keep = f"ct mark & {0xFFFFFFFF ^ clear:#010x}" if clear else "ct mark"
-            return f"ct mark set {keep}" + (f" | {bits:#010x}" if bits else "")
+        case r.Settle():
+            return f"ct label set {names.LABEL}"
+        case r.Remember(version, name):
+            return f"add @{name} {{ {_ends(version)} }}"
+        case r.Forget(version, name, back):
+            return f"delete @{name} {{ {_ends(version, back=back)} }}"
         case r.Accept():
             return "accept"
         case r.Drop():
@@ -291,6 +297,14 @@ def part_text(part: r.Part, number: int) -> str:
             return f"goto {names.of_generation(number, chain)}"
         case r.Jump(chain):
             return f"jump {names.of_generation(number, chain)}"
+        case r.Return():
+            return "return"
+
+
+def _ends(version: int, *, back: bool = False) -> str:
+    ip = _FAMILY[version]
+    near, far = ("d", "s") if back else ("s", "d")
+    return f"{ip} {near}addr . tcp {near}port . {ip} {far}addr . tcp {far}port"
 
 
 def _intervals(version: int, prefixes: Iterable[Prefix]) -> Iterator[str]:

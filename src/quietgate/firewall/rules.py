@@ -59,18 +59,23 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Matches the transport protocol (IPv6 extension headers passed)."""
+    """Matches the transport protocol (IPv6 extension headers passed); `absent`: every other one."""
 
     numbers: tuple[int, ...]
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """Matches a port. `side` is "dport" or "sport"; `protocol` 6 or 17 implies it, None reads any transport."""
+    """Matches a port. `side` is "dport" or "sport"; `protocol` 6 or 17 implies it, None reads any transport.
+
+    `absent`: every other port, of that protocol still.
+    """
 
     side: str
     ranges: tuple[Ports, ...]
     protocol: int | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +146,8 @@ class Expires:
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
-    """Matches when at least one of `bits` of the conntrack mark is set."""
-
-    bits: int
+class Settled:
+    """Matches a connection whose conntrack entry bears our label (`Settle`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,24 +205,17 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Matches a connection that holds a place in a set of places (keyed by conntrack's id)."""
+    """Matches a connection that holds a place in a set of places (keyed by conntrack's id); `absent`: one that does not."""
 
     name: str
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Take a place for this connection: matches when it has one now; a full set does not match."""
+    """Take a place for this connection, or begin its time anew: matches when it has one now; a full set does not match."""
 
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shorten:
-    """Let this connection's place end in `seconds`; it must hold one (`Waits` asked before)."""
-
-    name: str
-    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +223,19 @@ class Leave:
     """Give this connection's place back, if it has one; always goes on."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Take the key out of a shared set, if it is there; always goes on where the packet has such an address."""
+
+    key: Key
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Rewrite the TCP flags into FIN and ACK: the reader sees the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +254,29 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """Clear, then set, bits of the conntrack mark."""
+class Settle:
+    """Put our label on the packet's conntrack entry: its connection was decided about, and goes on unasked.
 
-    clear: int
-    set: int
+    A label, since other tools overwrite whole marks (`ct mark set 1`) and nft cannot clear a label. An entry that is older than the
+    first rule that sets labels takes none (nf_ct_labels_ext_add), and neither does a packet without an entry.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Put the packet's two ends (source, source port, destination, destination port) into a set; always goes on."""
+
+    version: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Take the packet's two ends out of a set (`back`: of a reply, as its other direction has them); always goes on."""
+
+    version: int
+    name: str
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,12 +310,17 @@ class Jump:
     chain: str
 
 
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Leave a chain that was jumped to."""
+
+
 Match: TypeAlias = (
     Version | Interface | Protocol | Port | Address | InSet | Tuple4 | Flags | State | Assured | Original | Expires
-    | Marked | Icmp | Socket | ToLocal | Within | Bucket | Take | Waits | Place | Shorten
+    | Settled | Icmp | Socket | ToLocal | Within | Bucket | Take | Waits | Place
 )  # fmt: skip
-Statement: TypeAlias = Count | Log | Mark | Leave
-Verdict: TypeAlias = Accept | Drop | Reject | Goto | Jump
+Statement: TypeAlias = Count | Log | Settle | Leave | Remember | Forget | Free | Finish
+Verdict: TypeAlias = Accept | Drop | Reject | Goto | Jump | Return
 Part: TypeAlias = Match | Statement | Verdict
 
 

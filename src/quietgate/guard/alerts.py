@@ -243,7 +243,7 @@ class Alerts:
         )
 
     def uncounted(self, attempts: int, moved: bool, now: Instant, *, forgeable: bool = False) -> list[Alert]:
-        """The log told of so many new attempts of strangers since the last time; `moved`: the kernel has counted connections;
+        """The log told of so many new attempts of strangers since the last time; `moved`: the kernel has counted as many connections as that takes;
         `forgeable`: users of this host can write that log.
         """
         if moved:
@@ -253,7 +253,7 @@ class Alerts:
         if self._unseen < UNSEEN:
             return []
         return self._stand(Raise(Topic.BLIND, "limit", now.wall, "the limit has no effect: strangers reach sshd, and the kernel counts none of them",
-                                 (f"{self._unseen} attempts in the log, no connection counted",
+                                 (f"{self._unseen} attempts in the log, no connection counted, or hardly any",
                                   *(["users of this host can write into that log"] if forgeable else [])), "nothing",
                                  "quietgate doctor", lasting=True))  # fmt: skip
 

@@ -8,8 +8,8 @@ system's, the journal cannot tell who wrote a line: it is worth what a file is w
 What sshd printed (`sshd -D -e`) instead of logging does not count: there it leaves line ends as they are (log.c LOG_STDERR_VIS), so
 that a user name with one makes an entry of its own, which says whatever a stranger likes.
 
-Only this machine's own journal is read, as journalctl does without -m: those of containers and other hosts say of themselves what
-they like.
+Only this machine's own journal is read, by its directory: those of containers and other hosts, which may lie beside it, say of
+themselves what they like.
 """
 
 from __future__ import annotations
@@ -85,16 +85,30 @@ def _from(raw: dict[str, Any], writers: Writers | None) -> bool:
     return writers.wrote(raw.get("_SYSTEMD_UNIT"), raw.get("_EXE"))
 
 
-def read_words(cursor: str | None, since: float, directory: Path | None, writers: Writers | None, *, follow: bool) -> list[str] | None:
-    """Return the command that prints what may be sshd's messages after `cursor`, or since wall second `since`; None where there is no
-    journalctl. With `follow` it goes on as they come, and prints those of this boot alone (measured: systemd 252); without, all of them.
+def own(machine: str, root: Path = Path("/")) -> Path | None:
+    """Return the directory in which journald keeps this machine's own journal (systemd-journald.service(8)): the lasting one, else the one
+    that is gone after a boot; None where there is neither.
+    """
+    for place in ("var/log/journal", "run/log/journal"):
+        directory = root / place / machine
+        if machine and directory.is_dir():
+            return directory
+    return None
+
+
+def follow_words(cursor: str | None, since: float, directory: Path, writers: Writers | None) -> list[str] | None:
+    """Return the command that prints what may be sshd's messages after `cursor`, or since wall second `since`, and then as they come; None
+    where there is no journalctl.
+
+    -m, since without it -f prints this boot only (measured: systemd 252, and `--boot=all` does not change it), and what was logged before a
+    reboot is evidence as well; in a container it even prints nothing, where the unit sees another boot's id. What other machines' journals
+    say is kept out by the directory.
     """
     program = journalctl()
     if program is None:
         return None
     start = [f"--after-cursor={cursor}"] if cursor else [f"--since=@{int(since)}"]
-    words = [program, *_JSON, *(["-f", "--no-tail"] if follow else []), *start, "_UID=0"]
-    words += [f"--directory={directory}"] if directory is not None else []
+    words = [program, *_JSON, "-f", "-m", "--no-tail", *start, f"--directory={directory}", "_UID=0"]
     return words + ([f"_COMM={name}" for name in NAMES] if writers is None else [f"_EXE={path}" for path in sorted(writers.programs)])
 
 
@@ -108,7 +122,7 @@ def cursor_of(line: bytes) -> str | None:
 
 
 def there(directory: Path | None = None) -> bool:
-    """True if this system has a journal that can be followed."""
+    """Return whether this system has a journal that can be followed."""
     if directory is not None:
         return directory.is_dir() and journalctl() is not None
     return Path("/run/systemd/journal/socket").exists() and journalctl() is not None

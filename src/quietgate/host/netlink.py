@@ -18,14 +18,15 @@ from typing import Self
 
 from quietgate.errors import KernelError, NotPermitted
 from quietgate.firewall import names
-from quietgate.values import Element
+from quietgate.net import BITS
+from quietgate.values import Element, Flow
 
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 NEWSETELEM, GETSETELEM, DELSETELEM, GETGEN = 12, 13, 14, 16
 GEN_ID = 1
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_DUMP, NLM_F_CREATE = 1, 4, 0x200, 0x300, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 MAX_ERRNO = 4095
 NFPROTO_INET = 1
@@ -93,6 +94,14 @@ def interval(version: int, first: int, last: int, timeout_ms: int | None) -> byt
     if last + 1 < 1 << (8 * size):
         packed += element((last + 1).to_bytes(size, "big"), end=True)
     return packed
+
+
+def ends(flow: Flow) -> bytes:
+    """The key of an inbound connection in a set of both ends: source, source port, destination, destination port."""
+    size = BITS[flow.peer.version] // 8
+    port = struct.Struct(">Hxx")  # a port fills 32 bits in a concatenated key
+    far = flow.peer.value.to_bytes(size, "big") + port.pack(flow.peer_port)
+    return far + flow.local.value.to_bytes(size, "big") + port.pack(flow.local_port)
 
 
 class SetWriter:
@@ -180,6 +189,20 @@ class SetWriter:
         body = self._target(name) + _attr(LIST_ELEMENTS | NESTED, element(key))
         reply = self._ask(GETSETELEM, body)
         return None if reply is None else _parse_element(reply)
+
+    def keys(self, name: str) -> set[bytes]:
+        """Every key of a small hash set. Raises KernelError (ENOENT: no such table or set)."""
+        self._send(self._request(GETSETELEM, self._target(name), NLM_F_DUMP))
+        found: set[bytes] = set()
+        while True:
+            for kind, number, body in _split(self._receive()):
+                if number != self._sequence:
+                    continue  # it answers an earlier request, whose answer was given up
+                if kind == NLMSG_ERROR:
+                    raise _failure(refusal(body))
+                if kind == NLMSG_DONE:
+                    return found
+                found.update(_parse_keys(body))
 
     def generation(self) -> int:
         """The number of the ruleset's generation in this namespace: one more after each transaction that changed something (32 bits)."""
@@ -311,6 +334,16 @@ def _parse_element(body: bytes) -> Element | None:
                 left = parts.get(ELEM_EXPIRATION)
                 return Element(struct.unpack(">Q", left)[0] / 1000 if left and len(left) == 8 else None)
     return None
+
+
+def _parse_keys(body: bytes) -> Iterator[bytes]:
+    """The keys in one part of a dump of elements."""
+    for kind, payload in _attributes(body[4:]):
+        if kind == LIST_ELEMENTS:
+            for _, one in _attributes(payload):
+                value = dict(_attributes(dict(_attributes(one)).get(ELEM_KEY, b""))).get(DATA_VALUE)
+                if value:
+                    yield value
 
 
 def _failure(code: int) -> KernelError | NotPermitted:

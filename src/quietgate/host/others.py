@@ -114,14 +114,14 @@ class Around:
 
 def around() -> Around:
     """Look at all of it at once. Empty where nothing can be listed: that needs root."""
-    listed = _ruleset()
+    listed = ruleset()
     sent, unread = _sent(listed)
     return Around(tuple(_tables(listed)), tuple(sent), tuple(unread), tuple(legacy()))
 
 
 def tables() -> list[Table]:
     """Every table that is not ours. Empty where nft cannot list them."""
-    return _tables(_ruleset())
+    return _tables(ruleset())
 
 
 def _tables(listed: list[dict[str, Any]]) -> list[Table]:
@@ -137,7 +137,7 @@ def _tables(listed: list[dict[str, Any]]) -> list[Table]:
         if (family, name) == (names.FAMILY, names.TABLE):
             continue
         text = " ".join([name, *(c["name"] for c in mine)])
-        owner = next((who for pattern, who in _OWNERS if pattern.search(text)), "")
+        owner = owner_of(text)
         here = rules.get((family, name), [])
         bases = [c for c in mine if c.get("hook") in HOOKS and c.get("type") == "filter"]
         shuts = frozenset(c["hook"] for c in bases if c.get("policy") == "drop" or _ends_closed(c["name"], here))
@@ -147,16 +147,27 @@ def _tables(listed: list[dict[str, Any]]) -> list[Table]:
     return found
 
 
+def owner_of(text: str) -> str:
+    """Whose table or chain it seems to be, by its names; empty if nobody knows."""
+    return next((who for pattern, who in _OWNERS if pattern.search(text)), "")
+
+
+def any_tables() -> bool:
+    """True if somebody else filters here, as far as nft and the kernel's list of iptables tables tell."""
+    theirs = (t for item in ruleset() if (t := item.get("table")) and (t["family"], t["name"]) != (names.FAMILY, names.TABLE))
+    return any(True for _ in theirs) or bool(legacy())
+
+
 def published() -> list[Published]:
     """Ports that NAT sends on, as iptables and nft tell; without those that only this host itself can reach."""
-    return _sent(_ruleset())[0]
+    return _sent(ruleset())[0]
 
 
 def _sent(listed: list[dict[str, Any]]) -> tuple[list[Published], list[tuple[int, str]]]:
     """The same, and the rules of NAT that could not be read."""
     found, unread = set(), []
     for program in ("iptables-save", "ip6tables-save"):
-        for line in _run(program, "-t", "nat").splitlines():
+        for line in run(program, "-t", "nat").splitlines():
             if _LOOPBACK.search(line):
                 continue
             if match := _DNAT.search(line):
@@ -201,7 +212,7 @@ def legacy() -> list[str]:
             loaded = read_text(Path("/proc/net") / file).split()
         except OSError:
             continue
-        if loaded and "-A " in _run(program):
+        if loaded and "-A " in run(program):
             found.append(program.removesuffix("-save"))
     return found
 
@@ -213,14 +224,14 @@ def load_into(run: Callable[..., tuple[int, str]]) -> list[str]:
     nft cannot read again what iptables-nft wrote with its own matches: those go through iptables-save.
     """
     missing = []
-    listed = {(t["family"], t["name"]) for item in _ruleset() if (t := item.get("table"))}
+    listed = {(t["family"], t["name"]) for item in ruleset() if (t := item.get("table"))}
     plain = sorted(key for key in listed if key != (names.FAMILY, names.TABLE))
     for family, name in plain:
-        text = _run("nft", "list", "table", family, name)
+        text = run("nft", "list", "table", family, name)
         code, _ = run("nft", "-f", "-", text=text) if text and "xt " not in text else (1, "")
         if code and family in ("ip", "ip6") and name in ("filter", "nat", "mangle", "raw", "security"):
             save, restore = ("iptables-save", "iptables-restore") if family == "ip" else ("ip6tables-save", "ip6tables-restore")
-            saved = _run(save, "-t", name)
+            saved = run(save, "-t", name)
             code, _ = run(restore, text=saved) if saved else (1, "")
         if code:
             missing.append(f"table {family} {name}")
@@ -237,15 +248,17 @@ def flushes(root: Path = Path("/")) -> bool:
     return enabled and re.search(r"^\s*flush\s+ruleset", text, re.MULTILINE) is not None
 
 
-def _ruleset() -> list[dict[str, Any]]:
+def ruleset() -> list[dict[str, Any]]:
+    """Everything that nft lists, ours too, without elements of sets; empty where it cannot."""
     try:
-        listed = json.loads(_run("nft", "-j", "-t", "list", "ruleset") or "{}")
+        listed = json.loads(run("nft", "-j", "-t", "list", "ruleset") or "{}")
     except ValueError:
         return []
     return [item for item in listed.get("nftables", []) if isinstance(item, dict)]
 
 
-def _run(program: str, *arguments: str) -> str:
+def run(program: str, *arguments: str) -> str:
+    """What a program prints; empty where it is not there, or fails."""
     path = shutil.which(program, path=_PATH)
     if path is None:
         return ""

@@ -23,9 +23,11 @@ NO_COOKIE = (1 << 64) - 1  # INET_DIAG_NOCOOKIE in both halves
 NETLINK_SOCK_DIAG = 4
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
+ESTABLISHED, SYN_RECV, CLOSE, CLOSE_WAIT, LISTEN = 1, 3, 7, 8, 10
 RTM_GETADDR = 22
 IFA_ADDRESS, IFA_LOCAL = 1, 2
+INFO = 2  # INET_DIAG_INFO: struct tcp_info (linux/tcp.h)
+RECEIVED_AT = 128  # of tcpi_bytes_received in it
 
 
 @contextlib.contextmanager
@@ -72,6 +74,20 @@ def flows(ports: frozenset[int]) -> list[Flow]:
     for version, sport, dport, src, dst, inode, cookie in _sockets(1 << ESTABLISHED):
         if sport in ports:
             found.append(Flow(_address(version, dst), dport, _address(version, src), sport, inode, cookie))
+    return found
+
+
+def sitting(ports: frozenset[int]) -> list[tuple[Flow, int]]:
+    """Every connection to one of these local ports that this side has not closed, in the middle of its handshake too, with the bytes
+    that came in over it.
+    """
+    found = []
+    for version, reply in _replies(1 << ESTABLISHED | 1 << SYN_RECV | 1 << CLOSE_WAIT, socket.IPPROTO_TCP, 1 << (INFO - 1)):
+        sport, dport, src, dst, inode, cookie = _parsed(reply)
+        if sport in ports:
+            info = dict(_attributes(reply[72:])).get(INFO, b"")
+            received = struct.unpack_from("<Q", info, RECEIVED_AT)[0] if len(info) >= RECEIVED_AT + 8 else 0
+            found.append((Flow(_address(version, dst), dport, _address(version, src), sport, inode, cookie), received))
     return found
 
 
@@ -145,18 +161,29 @@ def holders(inodes: frozenset[int], *commands: str) -> dict[int, frozenset[int]]
 
 def _sockets(states: int, protocol: int = socket.IPPROTO_TCP) -> Iterator[tuple[int, int, int, bytes, bytes, int, int]]:
     """IP version, local and peer port, local and peer address, inode and cookie of each socket in these states."""
+    for version, reply in _replies(states, protocol):
+        yield version, *_parsed(reply)
+
+
+def _replies(states: int, protocol: int, more: int = 0) -> Iterator[tuple[int, bytes]]:
+    """IP version and struct inet_diag_msg of each socket in these states, with the attributes that `more` asks for."""
     for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
         with _asking(), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as s:
             s.bind((0, 0))
             # struct inet_diag_req_v2: family, protocol, ext, pad, states, then an empty socket id
-            body = struct.pack("<BBBBI", family, protocol, 0, 0, states) + bytes(48)
+            body = struct.pack("<BBBBI", family, protocol, more, 0, states) + bytes(48)
             s.send(struct.pack("<IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + body)
             for kind, reply in _dump(s):
                 if kind == SOCK_DIAG_BY_FAMILY and len(reply) >= 72:
-                    sport, dport = struct.unpack_from(">HH", reply, 4)
-                    cookie = struct.unpack_from("<Q", reply, 44)[0]
-                    inode = struct.unpack_from("<I", reply, 68)[0]
-                    yield version, sport, dport, reply[8:24], reply[24:40], inode, cookie
+                    yield version, reply
+
+
+def _parsed(reply: bytes) -> tuple[int, int, bytes, bytes, int, int]:
+    """Local and peer port, local and peer address, inode and cookie out of struct inet_diag_msg."""
+    sport, dport = struct.unpack_from(">HH", reply, 4)
+    cookie = struct.unpack_from("<Q", reply, 44)[0]
+    inode = struct.unpack_from("<I", reply, 68)[0]
+    return sport, dport, reply[8:24], reply[24:40], inode, cookie
 
 
 def _address(version: int, raw: bytes) -> Prefix:

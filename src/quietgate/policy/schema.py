@@ -53,7 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ssh.known_limit", t.rate(10_000), "60 per 60s",
             'The limit of known sources, a token bucket; "off": not limited.'),
     Setting("ssh.reserve", t.integer(0, 90), 40,
-            "Per cent of sshd's MaxStartups that strangers together can never take; 0: none."),
+            "Per cent of sshd's MaxStartups that strangers together can never take; 0: none, and no share for networks and exempt sources."),
     Setting("ssh.strict", t.boolean, False,
             "A blocked source that retries starts its block anew, as the old script's did."),
     Setting("ssh.mode", t.choice("enforce", "observe"), "enforce",
@@ -63,7 +63,7 @@ SETTINGS: tuple[Setting, ...] = (
             "Leading bits of an IPv6 address that count as one source. Link-local, NAT64 and Teredo addresses "
             "always count singly."),
     Setting("ssh.wide6", t.rate(10_000), "20 per 60s",
-            "Per IPv6 /48 as well, a token bucket, so that one customer's prefix is not 65,536 sources; \"off\"."),
+            "Per IPv6 /48 in which many fail, as the guard sees it: a token bucket, so that one customer's prefix is not 65,536 sources; \"off\"."),
     Setting("ssh.slots", t.integer(16, 1 << 22), 65536, "Sources remembered per IP version."),
     Setting("ssh.on_full", t.rate(100_000, words=("drop",)), "30 per 1s",
             'When `slots` sources are remembered, new ones pass at this rate in all; or "drop".'),
@@ -90,7 +90,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("firewall.names_refresh", t.duration(10, 86400), "5m",
             "How often host names are looked up; one that fails keeps its last addresses."),
     Setting("firewall.marks", t.listed(t.mark_bit, "mark bits"), [0x10000000, 0x20000000],
-            "Two conntrack mark bits that nobody else on this host uses."),
+            "No effect: the rules mark nothing. Two different bits, so that older policies stay right."),
     # lockout
     Setting("lockout.trial", t.duration(10, 3600), "60s", "How long an unconfirmed change lives."),
     Setting("lockout.keep", t.duration(), "24h",

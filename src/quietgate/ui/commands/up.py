@@ -72,6 +72,7 @@ def _rehearsal(done: Up) -> Iterator[str]:
     if report is None:
         return
     yield from (f"would be shut out: {failure}" for failure in report.failed)
+    yield from (f"strangers are shut out: {failure}" for failure in report.strangers)
     yield from (f"unknown: {line}" for line in report.unknown)
     if report.proven:
         sources, wrong = len({p.address for p in report.proven}), len({f.probe.address for f in report.failed})
@@ -91,6 +92,7 @@ def _report(done: Up) -> dict[str, object] | None:
         "method": report.method,
         "proven": rows,
         "failed": failed,
+        "strangers": [{"address": str(f.probe.address), "port": f.probe.port, "by": f.by, "remedy": f.remedy} for f in report.strangers],
         "unknown": report.unknown,
         "seconds": report.seconds,
         "unseen": UNSEEN,
