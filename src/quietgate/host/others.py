@@ -100,7 +100,7 @@ def published() -> list[Published]:
     """Ports that NAT sends on, as iptables and nft tell; without those that only this host itself can reach."""
     found = set()
     for program in ("iptables-save", "ip6tables-save"):
-        for line in run(program, "-t", "nat").splitlines():
+        for line in output_of(program, "-t", "nat").splitlines():
             if (match := _DNAT.search(line)) and not _LOOPBACK.search(line):
                 found.add(Published(match[1], int(match[2]), match[3], int(match[4])))
     for item in ruleset():
@@ -135,7 +135,7 @@ def legacy() -> list[str]:
             loaded = (Path("/proc/net") / file).read_text().split()
         except OSError:
             continue
-        if loaded and "-A " in run(program):
+        if loaded and "-A " in output_of(program):
             found.append(program.removesuffix("-save"))
     return found
 
@@ -150,11 +150,11 @@ def load_into(run: Callable[..., tuple[int, str]]) -> list[str]:
     listed = {(t["family"], t["name"]) for item in ruleset() if (t := item.get("table"))}
     plain = sorted(key for key in listed if key != (names.FAMILY, names.TABLE))
     for family, name in plain:
-        text = run("nft", "list", "table", family, name)
+        text = output_of("nft", "list", "table", family, name)
         code, _ = run("nft", "-f", "-", text=text) if text and "xt " not in text else (1, "")
         if code and family in ("ip", "ip6") and name in ("filter", "nat", "mangle", "raw", "security"):
             save, restore = ("iptables-save", "iptables-restore") if family == "ip" else ("ip6tables-save", "ip6tables-restore")
-            saved = run(save, "-t", name)
+            saved = output_of(save, "-t", name)
             code, _ = run(restore, text=saved) if saved else (1, "")
         if code:
             missing.append(f"table {family} {name}")
@@ -174,13 +174,13 @@ def flushes(root: Path = Path("/")) -> bool:
 def ruleset() -> list[dict[str, Any]]:
     """Everything that nft lists, ours too, without elements of sets; empty where it cannot."""
     try:
-        listed = json.loads(run("nft", "-j", "-t", "list", "ruleset") or "{}")
+        listed = json.loads(output_of("nft", "-j", "-t", "list", "ruleset") or "{}")
     except ValueError:
         return []
     return [item for item in listed.get("nftables", []) if isinstance(item, dict)]
 
 
-def run(program: str, *arguments: str) -> str:
+def output_of(program: str, *arguments: str) -> str:
     """What a program prints; empty where it is not there, or fails."""
     path = shutil.which(program, path=_PATH)
     if path is None:
