@@ -314,7 +314,7 @@ class Bench:
                     return found
                 time.sleep(0.002)
                 continue
-            if frame[6:12] != self.wire.server:
+            if frame[6:12] != self.wire.server or frame[12:14] not in (b"\x08\x00", b"\x86\xdd"):
                 continue
             packet = frame[14:]
             six = packet[0] >> 4 == 6

@@ -180,7 +180,7 @@ class _Compiler:
         yield from self.friends("in")
         yield from self.denied("in")
         if self.policy.ssh.observe:  # counted in prerouting: the limiter would count them a second time
-            yield from self.banned("in.", Scope.SSH, (self.door.port(), limiter.SYN), (Accept(),))
+            yield from self.banned("in.", Scope.SSH, (self.door.port(), limiter.SYN), (Settle(), Accept()))
         yield from limiter.input_rules(self.policy.ssh, self.door, ssh)
         for version, friend in self.in_policy_set("allow"):
             yield Rule(f"in.allow{version}", (friend, Accept()), self.origin("firewall.allow"))
@@ -253,10 +253,12 @@ class _Compiler:
             return
         self.policy_set("from", self.resolve(self.policy.ssh.sources))
         origin = self.origin("ssh.from")
+        # Observed, it passes, and is no connection of the limit's: enforced, there would be none.
+        end: tuple[Part, ...] = (Settle(), Accept()) if self.policy.ssh.observe else (Drop(),)
         inside = dict(self.in_policy_set("from"))
         for version in (4, 6):
             outside = replace(inside[version], absent=True) if version in inside else Version(version)
-            yield Rule(f"ssh.from{version}", (outside, Count("ssh_from"), limiter.refusal(self.policy.ssh)), origin)
+            yield Rule(f"ssh.from{version}", (outside, Count("ssh_from"), *end), origin)
 
     def ping_chain(self) -> Iterator[Chain]:
         ping = self.firewall.ping

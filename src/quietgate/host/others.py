@@ -167,7 +167,7 @@ def _sent(listed: list[dict[str, Any]]) -> tuple[list[Published], list[tuple[int
     """The same, and the rules of NAT that could not be read."""
     found, unread = set(), []
     for program in ("iptables-save", "ip6tables-save"):
-        for line in run(program, "-t", "nat").splitlines():
+        for line in output_of(program, "-t", "nat").splitlines():
             if _LOOPBACK.search(line):
                 continue
             if match := _DNAT.search(line):
@@ -212,7 +212,7 @@ def legacy() -> list[str]:
             loaded = read_text(Path("/proc/net") / file).split()
         except OSError:
             continue
-        if loaded and "-A " in run(program):
+        if loaded and "-A " in output_of(program):
             found.append(program.removesuffix("-save"))
     return found
 
@@ -227,11 +227,11 @@ def load_into(run: Callable[..., tuple[int, str]]) -> list[str]:
     listed = {(t["family"], t["name"]) for item in ruleset() if (t := item.get("table"))}
     plain = sorted(key for key in listed if key != (names.FAMILY, names.TABLE))
     for family, name in plain:
-        text = run("nft", "list", "table", family, name)
+        text = output_of("nft", "list", "table", family, name)
         code, _ = run("nft", "-f", "-", text=text) if text and "xt " not in text else (1, "")
         if code and family in ("ip", "ip6") and name in ("filter", "nat", "mangle", "raw", "security"):
             save, restore = ("iptables-save", "iptables-restore") if family == "ip" else ("ip6tables-save", "ip6tables-restore")
-            saved = run(save, "-t", name)
+            saved = output_of(save, "-t", name)
             code, _ = run(restore, text=saved) if saved else (1, "")
         if code:
             missing.append(f"table {family} {name}")
@@ -251,13 +251,13 @@ def flushes(root: Path = Path("/")) -> bool:
 def ruleset() -> list[dict[str, Any]]:
     """Everything that nft lists, ours too, without elements of sets; empty where it cannot."""
     try:
-        listed = json.loads(run("nft", "-j", "-t", "list", "ruleset") or "{}")
+        listed = json.loads(output_of("nft", "-j", "-t", "list", "ruleset") or "{}")
     except ValueError:
         return []
     return [item for item in listed.get("nftables", []) if isinstance(item, dict)]
 
 
-def run(program: str, *arguments: str) -> str:
+def output_of(program: str, *arguments: str) -> str:
     """What a program prints; empty where it is not there, or fails."""
     path = shutil.which(program, path=_PATH)
     if path is None:

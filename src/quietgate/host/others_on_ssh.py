@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from quietgate.firewall import names
-from quietgate.host.others import legacy, owner_of, ruleset, run
+from quietgate.host.others import legacy, output_of, owner_of, ruleset
 
 
 class Deed(StrEnum):
@@ -55,7 +55,7 @@ _LIMITS = re.compile(r"-m (?:recent .*--(?:update|rcheck)|hashlimit|limit|connli
 
 def touches(ports: Sequence[int]) -> list[Touch]:
     """Every such rule. Zones only where one direction alone is put into them: both alike is as good as none."""
-    saved = {program: run(program) for program in (*IPTABLES, *(f"{p}-save" for p in legacy()))}
+    saved = {program: output_of(program) for program in (*IPTABLES, *(f"{p}-save" for p in legacy()))}
     found = [*_by_iptables(saved, ports), *_by_nft(saved, ports)]
     zones = {t.hook for t in found if t.deed is Deed.ZONE}
     if {"prerouting", "output"} <= zones:
