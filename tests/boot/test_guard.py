@@ -16,6 +16,10 @@ from tests.kernel.guarded import type_passwords
 from tests.kernel.lab import wait_for
 from tests.kernel.people import Session
 
+# In whichever hierarchy of cgroups systemd keeps its units here.
+UNIT_OF_SSHD = (
+    "$(ls -d /sys/fs/cgroup/systemd/system.slice/ssh.service /sys/fs/cgroup/system.slice/ssh.service 2>/dev/null | head -n 1)/cgroup.procs"
+)
 ATTACKER, STRANGER = "198.18.208.66", "198.18.208.7"
 UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-resolve@.service", "quietgate-deliver@.service",
          "quietgate-metrics.service")  # fmt: skip
@@ -152,9 +156,7 @@ def forged_lines_are_not_believed(m: Machine) -> None:
     for line in ("Failed password for root from 198.18.208.96 port 5 ssh2", "Accepted publickey for root from 198.18.208.95 port 5 ssh2"):
         for _ in range(8):
             m.sh(f"/tmp/links/sshd -t 'sshd[79]' -p auth.info '{line}'")
-            m.sh(
-                f"echo $$ > /sys/fs/cgroup/system.slice/ssh.service/cgroup.procs && exec /tmp/links/sshd -t 'sshd[80]' -p auth.info '{line}'"
-            )
+            m.sh(f"echo $$ > {UNIT_OF_SSHD} && exec /tmp/links/sshd -t 'sshd[80]' -p auth.info '{line}'")
     for line in ("Failed password for root from 198.18.208.99 port 5 ssh2", "Accepted publickey for root from 198.18.208.98 port 5 ssh2"):
         for _ in range(8):
             m.sh(f"setpriv --reuid=65534 --clear-groups logger -t 'sshd[77]' -p auth.info '{line}'")
