@@ -174,7 +174,7 @@ def test_a_limit_that_is_blind_to_most_is_told_though_syns_pass(pair: Pair, monk
     """Another tool puts our label on every connection: SYNs are let in and counted as such, and no connection takes a place."""
     quiet = '[guard]\ndetect.burst = "off"\ndetect.slow = "off"\ndetect.root = "off"\n'
     with hurried(pair, monkeypatch, *YES, policy=LOOSE + quiet) as g:
-        pair.server.nft("table inet other {\n chain c { type filter hook prerouting priority mangle;\n ct label set 100\n }\n }\n")
+        pair.server.nft("table inet other {\n chain c { type filter hook output priority mangle;\n ct label set 100\n }\n }\n")
         until = time.monotonic() + 60
         while "limit" not in told(pair) and time.monotonic() < until:
             g.guess("198.19.66.6", "root", 3)

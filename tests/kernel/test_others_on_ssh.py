@@ -113,7 +113,7 @@ def test_synproxy_after_ours_shuts_strangers_out_and_is_refused(pair: Pair) -> N
 def test_our_label_on_everything_is_named(pair: Pair) -> None:
     pair.sshd()
     pair.up()
-    pair.server.nft(hooked(("prerouting", "mangle", "ct label set 100")))
+    pair.server.nft(hooked(("output", "mangle", "ct label set 100")))
     assert all(pair.client.banner(STRANGER, SERVER4, timeout=0.3) for _ in range(8)), "the limit is blind"
     assert findings(pair)["ssh-label"]["severity"] == "problem"
 

@@ -39,7 +39,7 @@ from quietgate.policy.model import addresses_of
 from quietgate.values import Ban, Scope
 
 MOST = 600  # connections tried at most: the rest is unknown, and said so
-FIRST, AGAIN = 0.6, 1.0  # seconds for a connection at the first pass, and at the second, with the trace
+FIRST, AGAIN = 0.6, 2.5  # seconds for a connection at the first pass, and at the second, with the trace: SYNPROXY takes one
 OPEN = 1_000_000  # places: they all come at once in a rehearsal
 FOREIGN = "another tool's table"
 UNSEEN = ("sshd's own AllowUsers and Match rules", "routing elsewhere", "the provider's firewall")
@@ -99,6 +99,9 @@ def rehearse(prepared: Prepared, store: Store, in_force: Record | None, now: flo
     ruleset = roomy(prepared)
     state = State.of(prepared, store, probes, now)
     reachable = paths_to(sorted({p.address for p in probes}))
+    if prepared.ports.bound:  # a stranger comes to the address that sshd listens on, or cannot be tried
+        heard = {x.address for x in sockets.listeners() if x.port in prepared.ports.ports}
+        probes = [p for p in probes if not p.stranger or (p.address in reachable and reachable[p.address].local in heard)]
     for probe in probes:
         if probe.address not in reachable and not probe.stranger:
             report.unknown.append(f"{probe.address} ({probe.why}): this host has no path to it now")
@@ -324,7 +327,10 @@ def connect_all(todo: dict[Probe, Try], prepared: Prepared, ruleset: Ruleset, st
                 if found is not None:
                     by = f"{failure.by}, since conntrack does not see the handshake ({found[0]})"
                     failure = replace(failure, by=by, remedy=found[1])
-                report.failed.append(failure)
+                if probe.stranger and found is None and one not in ended:  # nothing that must be is lost, and no rule is to blame
+                    report.unknown.append(f"{probe.address} ({probe.why}): it did not get in, and no rule dropped it")
+                else:
+                    report.failed.append(failure)
         elif probe.stranger:
             pass  # as it should be: who *must* get in is somebody else
         elif probe.session and one in old and one not in alive:

@@ -30,7 +30,7 @@ class Deed(StrEnum):
 class Touch:
     """A rule of another tool's. `where` names table and chain, `rule` what it says, `owner` whose it seems to be ("": nobody knows).
 
-    `hook`: the base chain from which it is reached, where it stands in one itself ("" else); `early`: before our input chain.
+    `hook`: the base chain from which it is reached, where it stands in one itself ("" else); `early`: before our input chain. `syns`: it asks for TCP flags.
     """
 
     deed: Deed
@@ -39,6 +39,7 @@ class Touch:
     owner: str
     hook: str
     early: bool
+    syns: bool = False
 
 
 IPTABLES = ("iptables-save", "ip6tables-save")
@@ -60,6 +61,8 @@ def touches(ports: Sequence[int]) -> list[Touch]:
     zones = {t.hook for t in found if t.deed is Deed.ZONE}
     if {"prerouting", "output"} <= zones:
         found = [t for t in found if t.deed is not Deed.ZONE]
+    if any(t.deed is Deed.SYNPROXY for t in found):  # it needs the SYNs untracked, and makes connections of its own
+        found = [t for t in found if t.deed is not Deed.NOTRACK or not t.syns]
     return list(dict.fromkeys(found))
 
 
@@ -74,7 +77,7 @@ def _by_iptables(saved: Mapping[str, str], ports: Sequence[int]) -> Iterator[Tou
                 hook = chain.lower() if chain in ("PREROUTING", "INPUT", "OUTPUT") else ""
                 # iptables' filter and ours have the same priority: which comes first depends on which was loaded first
                 yield Touch(deed, f"{program.removesuffix('-save')} {table} {chain}", line, owner_of(chain), hook,
-                            hook != "input" or table in ("raw", "mangle"))  # fmt: skip
+                            hook != "input" or table in ("raw", "mangle"), "--syn" in line or "--tcp-flags" in line)  # fmt: skip
 
 
 def _iptables_deed(line: str, ports: Sequence[int]) -> Deed | None:
@@ -113,7 +116,7 @@ def _by_nft(saved: Mapping[str, str], ports: Sequence[int]) -> Iterator[Touch]:
             base = bases.get((rule["family"], rule["table"], rule["chain"]), {})
             hook = str(base.get("hook", ""))
             yield Touch(deed, f"table {rule['family']} {rule['table']}, chain {rule['chain']}", deed, owner_of(f"{rule['table']} {rule['chain']}"),
-                        hook, hook != "input" or base.get("prio", 0) < 0)  # fmt: skip
+                        hook, hook != "input" or base.get("prio", 0) < 0, "'flags'" in str(rule["expr"]))  # fmt: skip
 
 
 def _nft_deed(parts: list[dict[str, Any]], ports: Sequence[int]) -> Deed | None:

@@ -305,9 +305,13 @@ class Scratch:
                 if key.data is None:
                     self._accept(s)
                     continue
-                with contextlib.suppress(OSError):
+                try:
                     if s.recv(64):
                         found[key.data] = s
+                except BlockingIOError:  # nothing to read after all: go on waiting
+                    continue
+                except OSError:
+                    pass
                 watch.unregister(s)
                 if found.get(key.data) is not s:
                     s.close()
