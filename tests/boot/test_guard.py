@@ -17,8 +17,8 @@ from tests.kernel.lab import wait_for
 from tests.kernel.people import Session
 
 ATTACKER, STRANGER = "198.18.208.66", "198.18.208.7"
-UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-resolve@.service", "quietgate-deliver@.service",
-         "quietgate-metrics.service")  # fmt: skip
+UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-helper.service", "quietgate-resolve@.service",
+         "quietgate-deliver@.service", "quietgate-metrics.service")  # fmt: skip
 # Writes down each message, and whose process sent it.
 RECEIVER = r"""
 import http.server, json, pathlib, re
@@ -122,7 +122,7 @@ secret = "file:/etc/quietgate/hook.key"
     assert m.run("runuser -u stranger check_quietgate").stdout.startswith("QUIETGATE UNKNOWN - nothing can be seen")
     assert m.run("check_quietgate").stdout.startswith("QUIETGATE CRITICAL - 1 alert of blind")
     m.sh("quietgate alerts ack all && check_quietgate")
-    assert m.run("runuser -u watcher check_quietgate").stdout.startswith("QUIETGATE OK - the guard runs for")
+    assert m.run("runuser -u watcher check_quietgate").stdout.startswith("QUIETGATE OK - generation ")
     m.sh("rm /etc/quietgate/conf.d/tell.toml && quietgate up --now && systemctl stop receiver")
     wait_for(lambda: m.run("systemctl is-active quietgate-metrics").stdout.strip() == "inactive", "the figures are served no more", 10)
 
