@@ -65,15 +65,16 @@ def asked(place: Path, line: bytes) -> bytes:
 
 
 def test_it_tells_what_the_guard_would_see_as_root(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = (sight.find_ports(None), sight.live(frozenset({22})), sight.Startups().now())
+    told = (sight.find_ports(None), sight.live(frozenset({22})), sight.Startups().now(), sight.writers(("mine.service",)))
     monkeypatch.setattr(sight, "_traces", lambda: True)
-    assert told == (sight.find_ports(None), sight.live(frozenset({22})), sight.Startups().now())
+    assert told == (sight.find_ports(None), sight.live(frozenset({22})), sight.Startups().now(), sight.writers(("mine.service",)))
 
 
 @pytest.mark.parametrize(
     "line",
     [b"\n", b"nonsense\n", b"[]\n", b'{"ask": "shell"}\n', b'{"ask": "sessions"}\n', b'{"ask": "sessions", "ports": [70000]}\n',
-     b'{"ask": "sessions", "ports": "22"}\n', b'{"ask": "sshd", "ports": {"a": 1}}\n', b'{"ask": "deliver"}\n', b'{"ask": ["sessions"]}\n',
+     b'{"ask": "sessions", "ports": "22"}\n', b'{"ask": "sshd", "ports": {"a": 1}}\n', b'{"ask": "deliver"}\n', b'{"ask": "login", "ports": [22], "pid": "x"}\n', b'{"ask": "writers", "units": 3}\n',
+     b'{"ask": ["sessions"]}\n',
      b'{"ask": "sessions", "ports": [22], "x": "' + b"x" * helper.QUESTION + b'"}\n', b"[" * 100000 + b"\n"],
 )  # fmt: skip
 def test_what_is_no_question_gets_an_error_and_the_next_an_answer(place: Path, line: bytes) -> None:
