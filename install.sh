@@ -34,8 +34,8 @@ policy=/etc/quietgate/quietgate.toml
 pages=/usr/local/share/doc/quietgate
 log=/var/log/quietgate-guard.log # without systemd
 units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path
-    quietgate-resolve.socket quietgate-resolve@.service quietgate-deliver.socket quietgate-deliver@.service quietgate-metrics.service"
-started="quietgate-resolve.socket quietgate-deliver.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path
+    quietgate-helper.socket quietgate-helper.service quietgate-resolve.socket quietgate-resolve@.service quietgate-deliver.socket quietgate-deliver@.service quietgate-metrics.service"
+started="quietgate-helper.socket quietgate-resolve.socket quietgate-deliver.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path
     quietgate-metrics.service"
 
 fail() {
@@ -128,6 +128,15 @@ services() {
     fi
     # The guard's socket belongs to it; the unit does not start without.
     grep -q '^quietgate:' /etc/group || groupadd --system quietgate
+    if boots_systemd; then
+        for user in quietgate-guard quietgate-metrics; do
+            grep -q "^$user:" /etc/passwd || useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin "$user" ||
+                fail "the user $user could not be made"
+        done
+        for group in adm systemd-journal; do
+            ! grep -q "^$group:" /etc/group || usermod --append --groups "$group" quietgate-guard
+        done
+    fi
     if [ -d /etc/systemd/system ]; then
         for unit in $units; do place "packaging/$unit" "/etc/systemd/system/$unit" 644; done
     fi
@@ -155,7 +164,7 @@ at_boot() {
 # What answers to a start, and a reason where it does not. The firewall is in force by now.
 start_services() {
     if has_systemd; then
-        systemctl try-restart quietgate-guard.service quietgate-metrics.service || return 1 # those that run are the old program still
+        systemctl try-restart quietgate-helper.service quietgate-guard.service quietgate-metrics.service || return 1 # those that run are the old program still
         # shellcheck disable=SC2086
         systemctl start $started
     elif [ -x /etc/init.d/quietgate-guard ]; then
@@ -178,6 +187,9 @@ install_all() {
         return
     fi
     step "firewall: $policy"
+    # An earlier version's guard would go on in a database that moves to another place.
+    if has_systemd && [ -e /var/lib/quietgate/quietgate.db ]; then systemctl stop quietgate-guard.service; fi
+    "$command" arrange
     [ -e "$policy" ] || "$command" init
     "$command" check
     "$command" up --now || fail "installed, but not in force: see to what is said above, then run this again" $?
@@ -195,7 +207,8 @@ uninstall() {
     # First whatever could change the firewall meanwhile, or put it back.
     if has_systemd; then
         systemctl stop quietgate-guard.service quietgate-refresh.timer quietgate-refresh.path quietgate-refresh.service \
-            quietgate-resolve.socket quietgate-deliver.socket quietgate-metrics.service 2>/dev/null || true
+            quietgate-resolve.socket quietgate-deliver.socket quietgate-helper.socket quietgate-helper.service \
+            quietgate-metrics.service 2>/dev/null || true
     elif [ -x /etc/init.d/quietgate-guard ]; then
         /etc/init.d/quietgate-guard stop || true
     fi

@@ -62,7 +62,7 @@ class Guard:
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.settimeout(timeout)
-                s.connect(str(self.pair.root / "run/quietgate/control"))
+                s.connect(str(self.pair.root / "run/quietgate/guard/control"))
                 s.sendall(b'{"ask": "status"}\n')
                 found: dict[str, Any] = json.loads(s.makefile().readline())
                 return found

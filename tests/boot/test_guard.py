@@ -21,8 +21,8 @@ UNIT_OF_SSHD = (
     "$(ls -d /sys/fs/cgroup/systemd/system.slice/ssh.service /sys/fs/cgroup/system.slice/ssh.service 2>/dev/null | head -n 1)/cgroup.procs"
 )
 ATTACKER, STRANGER = "198.18.208.66", "198.18.208.7"
-UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-resolve@.service", "quietgate-deliver@.service",
-         "quietgate-metrics.service")  # fmt: skip
+UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-helper.service", "quietgate-resolve@.service",
+         "quietgate-deliver@.service", "quietgate-metrics.service")  # fmt: skip
 # Writes down each message, and whose process sent it.
 RECEIVER = r"""
 import http.server, json, pathlib, re
@@ -126,7 +126,7 @@ secret = "file:/etc/quietgate/hook.key"
     assert m.run("runuser -u stranger check_quietgate").stdout.startswith("QUIETGATE UNKNOWN - nothing can be seen")
     assert m.run("check_quietgate").stdout.startswith("QUIETGATE CRITICAL - 1 alert of blind")
     m.sh("quietgate alerts ack all && check_quietgate")
-    assert m.run("runuser -u watcher check_quietgate").stdout.startswith("QUIETGATE OK - the guard runs for")
+    assert m.run("runuser -u watcher check_quietgate").stdout.startswith("QUIETGATE OK - generation ")
     m.sh("rm /etc/quietgate/conf.d/tell.toml && quietgate up --now && systemctl stop receiver")
     wait_for(lambda: m.run("systemctl is-active quietgate-metrics").stdout.strip() == "inactive", "the figures are served no more", 10)
 

@@ -34,7 +34,7 @@ def test_what_is_typed_fits_the_host(do: str, with_systemd: str, without: str, t
 
 def test_a_credential_is_systemds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "RUNNING", tmp_path)
-    assert "systemctl edit quietgate-guard" in credential_words("hook")
+    assert "systemctl edit quietgate-helper" in credential_words("hook")
     monkeypatch.setattr(systemd, "RUNNING", tmp_path / "none")
     assert "file:/" in credential_words("hook")
     assert "systemctl" not in credential_words("hook")

@@ -132,7 +132,7 @@ def disk_full(w: World, dice: random.Random) -> Iterator[bool]:
 @fault
 def disk_read_only(w: World, dice: random.Random) -> Iterator[bool]:
     """As ext4 becomes when it meets an error: every write to the database fails."""
-    files = [w.state / f"quietgate.db{end}" for end in ("", "-wal", "-shm")]
+    files = [w.state / f"guard/quietgate.db{end}" for end in ("", "-wal", "-shm")]
     with failing(w.pid(), [str(f) for f in files], "pwrite64,fdatasync,fsync,ftruncate", "EROFS"):
         yield True
 
@@ -142,7 +142,7 @@ def database_damaged(w: World, dice: random.Random) -> Iterator[bool]:
     """Garbage on one of its pages, found there at the next start. The records on it are lost; no ban is."""
     w.guard.stop(9)
     with contextlib.suppress(OSError):
-        database = w.state / "quietgate.db"
+        database = w.state / "guard/quietgate.db"
         pages = database.stat().st_size // 4096
         with database.open("r+b") as stream:
             stream.seek(dice.randrange(pages) * 4096)
@@ -156,7 +156,7 @@ def database_damaged(w: World, dice: random.Random) -> Iterator[bool]:
 @fault
 def database_overwritten(w: World, dice: random.Random) -> Iterator[bool]:
     """By something else, while the guard runs."""
-    database = w.state / "quietgate.db"
+    database = w.state / "guard/quietgate.db"
     for end in ("", "-wal"):
         file = database.with_name(database.name + end)
         with contextlib.suppress(OSError), file.open("r+b") as stream:
@@ -299,7 +299,7 @@ for _hours in (12, -1, -87_600):
 @fault
 def socket_abused(w: World, dice: random.Random) -> Iterator[bool]:
     """Floods, half lines, huge ones, from as many clients as get in."""
-    path = str(w.pair.root / "run/quietgate/control")
+    path = str(w.pair.root / "run/quietgate/guard/control")
     held = []
     for n in range(200):
         s = socket.socket(socket.AF_UNIX)

@@ -74,7 +74,7 @@ def log_in(sshd: Sshd, source: str = ADMIN) -> bool:
 
 def have_logged_in(pair: Pair, *who: tuple[str, str, float]) -> None:
     """User, address and wall second of each login whose session quietgate saw, as its store keeps them."""
-    with Store(pair.root / "var/lib/quietgate/quietgate.db") as store:
+    with Store(pair.root / "var/lib/quietgate/guard/quietgate.db") as store:
         store.put_logins([Login(user, parse_address(address), at, "loginuid") for user, address, at in who])
 
 

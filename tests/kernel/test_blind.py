@@ -147,7 +147,7 @@ def test_the_digest_goes_out_when_it_is_due_and_once(pair: Pair, monkeypatch: py
     with hurried(pair, monkeypatch, policy='[digest]\nevery = "daily"\nto = ["ops@example.net"]\n') as g:
         wait_for(lambda: since(pair) is not None, "it knows since when", 10)
         g.stop()
-        db = sqlite3.connect(pair.root / "var/lib/quietgate/quietgate.db")
+        db = sqlite3.connect(pair.root / "var/lib/quietgate/guard/quietgate.db")
         db.execute("UPDATE about SET value=? WHERE key='digest:until'", (str(time.time() - 2 * 86400),))
         db.commit()
         db.close()
@@ -162,7 +162,7 @@ def test_the_digest_goes_out_when_it_is_due_and_once(pair: Pair, monkeypatch: py
 
 
 def since(pair: Pair) -> float | None:
-    db = sqlite3.connect(f"file:{pair.root}/var/lib/quietgate/quietgate.db?mode=ro", uri=True)
+    db = sqlite3.connect(f"file:{pair.root}/var/lib/quietgate/guard/quietgate.db?mode=ro", uri=True)
     try:
         row = db.execute("SELECT value FROM about WHERE key='digest:until'").fetchone()
         return None if row is None else float(row[0])

@@ -26,7 +26,7 @@ def guard(pair: Pair) -> Iterator[Guarded]:
 
 
 def path(g: Guarded) -> Path:
-    return g.pair.root / "run/quietgate/control"
+    return g.pair.root / "run/quietgate/guard/control"
 
 
 @contextlib.contextmanager

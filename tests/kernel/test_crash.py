@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -200,7 +201,7 @@ def test_a_broken_policy_changes_nothing(changed: Pair) -> None:
 
 
 def test_a_store_that_is_no_database(changed: Pair) -> None:
-    store = changed.root / "var/lib/quietgate/quietgate.db"
+    store = changed.root / "var/lib/quietgate/guard/quietgate.db"
     for file in store.parent.glob("quietgate.db*"):
         file.unlink()
     store.write_bytes(b"this is no database, " * 100)
@@ -221,7 +222,7 @@ def booted(pair: Pair, what_became_of_the_store: Callable[[Path], object]) -> st
     pair.up(OLD)
     pair.quietgate("ban", "198.19.0.9")
     pair.server.sh("nft", "flush", "ruleset")
-    store = pair.root / "var/lib/quietgate/quietgate.db"
+    store = pair.root / "var/lib/quietgate/guard/quietgate.db"
     for end in ("-wal", "-shm"):
         store.with_name(store.name + end).unlink(missing_ok=True)
     what_became_of_the_store(store)
@@ -257,3 +258,22 @@ def test_a_boot_with_a_damaged_database_on_a_disk_that_is_full_has_the_rules_too
                     stream.write(bytes(4096))
 
         assert "database or disk is full" in booted(pair, damaged_and_full)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["UPDATE bans SET first=x'01', until=NULL", "UPDATE bans SET length=77", "UPDATE bans SET scope='moon', length=24",
+     "INSERT INTO logins VALUES ('x', 9, x'01', 9e18, 9e18, 'journal')", "INSERT INTO floor VALUES (4, x'', 0, 9e99)",
+     "DROP TABLE bans", "UPDATE about SET value='another' WHERE key='machine'",
+     "CREATE TRIGGER evil BEFORE UPDATE ON about BEGIN SELECT load_extension('/tmp/evil.so'); END"],
+)  # fmt: skip
+def test_a_boot_loads_the_rules_whatever_the_guard_has_written(pair: Pair, written: str) -> None:
+    """The database is the guard's: one that somebody has taken over must not keep the next boot from its rules."""
+    pair.up(OLD)
+    pair.quietgate("ban", "198.19.0.9")
+    pair.server.sh("nft", "flush", "ruleset")
+    with contextlib.closing(sqlite3.connect(pair.root / "var/lib/quietgate/guard/quietgate.db")) as db, db:
+        db.execute(written)
+    assert pair.run("boot").returncode in (0, 3)
+    assert pair.client.connect("198.19.5.1", SERVER4, 8000, timeout=0.02) is None
+    assert "goto g1_in" in pair.server.sh("nft", "list", "chain", "inet", "quietgate", "input")

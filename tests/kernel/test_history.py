@@ -45,7 +45,7 @@ def events(pair: Pair, *words: str) -> list[tuple[str, object]]:
 
 
 def in_store(pair: Pair, query: str) -> set[Any]:
-    return {row[0] for row in sqlite3.connect(pair.root / "var/lib/quietgate/quietgate.db").execute(query)}
+    return {row[0] for row in sqlite3.connect(pair.root / "var/lib/quietgate/guard/quietgate.db").execute(query)}
 
 
 def test_the_guards_ban_is_told_and_kept_with_its_end(pair: Pair) -> None:
@@ -162,7 +162,7 @@ def test_a_history_that_cannot_be_written_stops_nobody(pair: Pair) -> None:
     pair.up(POLICY)
     pair.policy(OTHER)
     pair.quietgate("up", "--detach", "--trial", "60s")
-    store = pair.root / "var/lib/quietgate/quietgate.db"
+    store = pair.root / "var/lib/quietgate/guard/quietgate.db"
     for file in store.parent.glob("quietgate.db*"):
         file.unlink()
     store.write_bytes(b"this is no database, " * 100)

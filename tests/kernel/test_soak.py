@@ -141,7 +141,7 @@ def soak(pair: Pair, seconds: float, minute: float, seed: int) -> None:
 
 def counted(w: World) -> Counter[str]:
     """Attempts in the store by address, without those that the world itself made."""
-    db = sqlite3.connect(f"file:{w.state}/quietgate.db?mode=ro", uri=True, timeout=10)
+    db = sqlite3.connect(f"file:{w.state}/guard/quietgate.db?mode=ro", uri=True, timeout=10)
     try:
         rows = db.execute("SELECT address, sum(times) FROM attempts WHERE version=4 GROUP BY address").fetchall()
     finally:

@@ -171,7 +171,7 @@ class World:
         return {f"{s}" for s in self.by_hand + self.attackers} - {json.loads(row)["prefix"] for row in done.stdout.splitlines()}
 
     def _records(self, source: str) -> int:
-        db = sqlite3.connect(f"file:{self.state}/quietgate.db?mode=ro", uri=True, timeout=10)
+        db = sqlite3.connect(f"file:{self.state}/guard/quietgate.db?mode=ro", uri=True, timeout=10)
         try:
             key = bytes(map(int, source.split(".")))
             return int(db.execute("SELECT ifnull(sum(times), 0) FROM attempts WHERE source=?", (key,)).fetchone()[0])
@@ -217,7 +217,7 @@ def world(pair: Pair, planted: str = "", *, ready: bool = True) -> Iterator[Worl
 def keep_for_looking(w: World, place: Path) -> None:
     """What the guard said, and the store, for whoever reads a failed test."""
     place.mkdir(parents=True, exist_ok=True)
-    for file in (w.pair.root / "guard.err", w.state / "quietgate.db"):
+    for file in (w.pair.root / "guard.err", w.state / "guard/quietgate.db"):
         with contextlib.suppress(OSError):
             shutil.copy(file, place)
 

@@ -14,7 +14,7 @@ from quietgate.firewall import names
 from quietgate.host import sockets
 from quietgate.host.accounts import administrators
 from quietgate.host.netlink import SetWriter
-from quietgate.host.sessions import live
+from quietgate.host.sight import live
 from quietgate.host.store import Store
 from quietgate.net import Counting, Prefix
 from quietgate.policy.model import Policy

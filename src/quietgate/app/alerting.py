@@ -23,7 +23,7 @@ from quietgate.errors import Damaged, QuietgateError, StateError
 from quietgate.guard.alerts import Alert, Topic
 from quietgate.guard.quiet import DAY, Quiet
 from quietgate.host.book import Book
-from quietgate.policy.routes import for_digest
+from quietgate.policy.routes import for_digest, key
 from quietgate.values import Noted, Parcel
 
 SENT, USUAL = "alerts:sent", "alerts:usual"  # in the store: when messages went out; how long sources are silent as a rule
@@ -166,7 +166,7 @@ class Alerting:
             for route in self._shared.policy.routes:
                 found = messages.for_route(message, route.severity, name)
                 if found is not None:
-                    fresh.append(Parcel(name, self.delivery.key(route), messages.text(found), now.wall, now.wall))
+                    fresh.append(Parcel(name, key(route), messages.text(found), now.wall, now.wall))
             for told in message.things:
                 self._shared.log(f"alert: {told.raised.what}" if not told.over else f"over: {told.over}")
                 self._shared.publish("alert", topic=told.raised.topic.value, subject=told.raised.subject, said=told.raised.what,

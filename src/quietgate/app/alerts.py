@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from quietgate.app import messages
 from quietgate.app.control import tell
 from quietgate.app.deciding import usable
-from quietgate.app.delivery import Delivery
 from quietgate.app.parts import Parts
 from quietgate.errors import InputError, NotPermitted, QuietgateError
 from quietgate.guard.alerts import Raise, Topic
@@ -93,8 +92,3 @@ def test(parts: Parts) -> Iterator[Tried]:
             continue
         job = deliver.Job(route.to, route.url, opened, json.loads(messages.text(form)))
         yield Tried(route, asyncio.run(deliver.hand_over(job, parts.paths.deliverer)))
-
-
-def key(route: Route) -> str:
-    """What a route is called in the queue."""
-    return Delivery.key(route)

@@ -131,8 +131,7 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
             return Up(record.number, True, bans, known_now, floor, prepared, trial)
         if changed:
             parts.nft.load(render(generation, stale=stale(parts.nft.living(), declared(generation))))
-    if changed or settings:
-        systemd.follow(parts.paths.root, prepared.policy.refresh, prepared.policy.metrics)
+    systemd.follow(parts.paths, prepared.policy.refresh, prepared.policy.metrics)
     if changed:
         listed = listing(parts.nft, record.number)
         parts.generations.confirm(replace(record, listing=listed, nft=str(parts.nft.version())))

@@ -12,7 +12,7 @@ from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare, prepare_from
 from quietgate.app.survey import install, proposal
-from quietgate.errors import Damaged, NftError, StateError
+from quietgate.errors import Damaged, NftError, QuietgateError, StateError
 from quietgate.host.files import policy_files
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
@@ -44,13 +44,19 @@ def boot(parts: Parts) -> Booted:
             except Damaged:
                 trouble = mend(parts)
                 return replace(_boot(parts), trouble=trouble)
-        except StateError as error:  # also where it is damaged and the disk is full
-            record = parts.generations.newest()
-            if record is None or not record.shared:
-                raise
-            with SetWriter() as sets:
-                load_rules(parts, record, sets)
-            return Booted(record.number, 0, fresh=False, trouble=f"without bans, logins and administrators' addresses: {error.message}")
+        except Exception as error:  # noqa: BLE001  also where the disk is full: the guard writes the database, whatever stands in it
+            return _without_store(parts, error)
+
+
+def _without_store(parts: Parts, error: Exception) -> Booted:
+    """The rules alone. Raises that error where there are none on disk, and what nft says where it refuses them too."""
+    record = parts.generations.newest()
+    if record is None or not record.shared:
+        raise error
+    with SetWriter() as sets:
+        load_rules(parts, record, sets)
+    said = error.message if isinstance(error, QuietgateError) else f"{type(error).__name__}: {ascii(str(error))[:200]}"
+    return Booted(record.number, 0, fresh=False, trouble=f"without bans, logins and administrators' addresses: {said}")
 
 
 def _boot(parts: Parts) -> Booted:

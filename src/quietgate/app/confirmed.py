@@ -16,7 +16,9 @@ from quietgate.firewall.limiter import LIVE_SIZE
 from quietgate.firewall.render import declared_in, settle
 from quietgate.host import sockets
 from quietgate.host.netlink import Item, SetWriter, ends
+from quietgate.host.paths import Paths
 from quietgate.host.store import Store
+from quietgate.host.systemd import note_metrics
 from quietgate.net import Counting
 from quietgate.policy.load import load
 
@@ -32,7 +34,7 @@ def load_record(parts: Parts, record: Record) -> int:
 def load_rules(parts: Parts, record: Record, sets: SetWriter, store: Store | None = None) -> int:
     """The sets first, then the rules. Without a store the sets stay as they are."""
     parts.nft.load(record.shared)
-    count = 0 if store is None else _fill_again(record, sets, store)
+    count = 0 if store is None else _fill_again(parts.paths, record, sets, store)
     remember_live(sets, record.ports)
     living = parts.nft.living()
     wanted = declared_in(record.text)
@@ -43,12 +45,13 @@ def load_rules(parts: Parts, record: Record, sets: SetWriter, store: Store | Non
     return count
 
 
-def _fill_again(record: Record, sets: SetWriter, store: Store) -> int:
+def _fill_again(paths: Paths, record: Record, sets: SetWriter, store: Store) -> int:
     counting, now = Counting(*record.counting), time.time()
     count = Bans(store, sets, counting, BOOT_MAX).restore(now)
     admins.fill(sets, counting, admins.sources(store, counting, now))
     loaded = load(record.written())
     if not loaded.problems:
+        note_metrics(paths, loaded.policy.metrics)
         known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now))
     return count
 

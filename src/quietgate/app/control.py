@@ -1,6 +1,7 @@
 """The guard's socket: one JSON object a line, in both directions. Public: see docs/guard.md.
 
     {"ask": "status"}                     -> one object
+    {"ask": "measures"}                   -> the same, with the figures of the kernel and the store: as of the last second
     {"ask": "events"}                     -> one object, then one for each event, until either side hangs up
     {"ask": "changed", "what": "bans"}    -> root: bans (or "policy", "alerts", "messages", "history") were changed by a command: look again
 Who asks is known from the kernel (SO_PEERCRED): changes need root, the rest root or `control.group`. Everything a client
@@ -15,7 +16,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Hangs(NeedsDaemon):
 class Control:
     """The server. `answer` gives the reply to a request; `publish` tells every listener."""
 
-    def __init__(self, path: Path, group: str, answer: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+    def __init__(self, path: Path, group: str, answer: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
         self._path = path
         self._group = group
         self._answer = answer
@@ -65,7 +66,10 @@ class Control:
                 os.chown(self._path, -1, gid)
             self._path.chmod(0o660 if gid is not None else 0o600)
         except OSError as error:
-            raise HostError(f"{self._path}: {error.strerror}", "see that /run/quietgate can be written") from None
+            raise HostError(
+                f"{self._path}: {error.strerror}",
+                f"see that {self._path.parent} can be written; for another group than quietgate, the guard has to be in it",
+            ) from None
 
     async def stop(self) -> None:
         """Hang up."""
@@ -136,10 +140,10 @@ class Control:
         if name == "events":
             await self._listen(reader, writer)
             return False
-        if name == "changed" and uid != 0:
+        if name == "changed" and uid not in (0, os.geteuid()):
             await self._say(writer, {"error": "this needs root", "id": "permission"})
             return True
-        await self._say(writer, self._answer(name, asked))
+        await self._say(writer, await self._answer(name, asked))
         return True
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

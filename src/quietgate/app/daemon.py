@@ -23,6 +23,7 @@ from quietgate.app.deciding import of_guard
 from quietgate.app.guard_state import GUARDS, STOPS
 from quietgate.app.history import history
 from quietgate.app.jumps import follow
+from quietgate.app.measure import Measured
 from quietgate.app.mend import mend
 from quietgate.app.names_kept import Names
 from quietgate.app.parts import Parts
@@ -48,7 +49,7 @@ from quietgate.guard.detect import Finding
 from quietgate.host import sockets
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
-from quietgate.host.sessions import authenticated
+from quietgate.host.sight import authenticated
 from quietgate.host.store import Store
 from quietgate.host.systemd import notify
 from quietgate.net import Prefix
@@ -81,10 +82,11 @@ class Daemon:
         self.begun = time.time()
         self.bans_made = 0
         self.heard: Counter[str] = Counter()  # attempts and logins, by outcome
+        self.measured = Measured(parts)
         self._stop = asyncio.Event()
 
     def _names(self) -> Names:
-        return Names(str(self.shared.policy.values["store.users"]), self.shared.parts.paths.state / "key")
+        return Names(str(self.shared.policy.values["store.users"]), self.shared.parts.paths.key)
 
     # -- life
 
@@ -349,7 +351,9 @@ class Daemon:
 
     # -- who asks
 
-    def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
+        if name == "measures":
+            return {**await self._answer("status", {}), "measures": await self.measured.now()}
         if name == "status":
             return {
                 "form": "quietgate/guard", "version": 1, "pid": os.getpid(), "since": self.begun, "bans": self.bans_made,

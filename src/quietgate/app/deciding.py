@@ -12,7 +12,7 @@ from quietgate.app.generations import Record
 from quietgate.app.inside import Inside, in_force, look
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
-from quietgate.errors import InputError, PolicyError, Problem, QuietgateError
+from quietgate.errors import InputError, NotPermitted, PolicyError, Problem, QuietgateError
 from quietgate.policy.load import load
 
 
@@ -71,6 +71,10 @@ def on_disk(parts: Parts) -> tuple[Prepared | None, InputError | None]:
         return prepare(parts.paths), None
     except InputError as error:
         return None, error
+    except NotPermitted as error:
+        if not parts.generations.readable():
+            raise
+        return None, InputError(error.message, error.hint)  # the guard's own processes: they know what decides, not what is being written
 
 
 def _of(parts: Parts, inside: Inside, record: Record | None, written: Prepared | None, mistake: InputError | None) -> Deciding:

@@ -125,7 +125,7 @@ class Stage:
         guarded_ = self.servers[1]
         self._quietgate("up", "--now")
         self._start(guarded_.space, sys.executable, "-I", "-m", "quietgate", "--root", str(guarded_.place), "run")
-        self._await((guarded_.place / "run/quietgate/control").exists, "the guard")
+        self._await((guarded_.place / "run/quietgate/guard/control").exists, "the guard")
         self._thread(self._listen)
         self._script = self.root / "wrong"
         self._script.write_text("#!/bin/sh\necho wrong\n")
@@ -300,7 +300,7 @@ class Stage:
         from quietgate.errors import QuietgateError
 
         try:
-            return int(ask(self.servers[1].place / "run/quietgate/control", {"ask": "status"}, 2.0)["bans"])
+            return int(ask(self.servers[1].place / "run/quietgate/guard/control", {"ask": "status"}, 2.0)["bans"])
         except (QuietgateError, KeyError, ValueError, TypeError):
             return 0
 
@@ -315,7 +315,7 @@ class Stage:
         """The guard's own stream: what is shut out, and why."""
         with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as s:
             s.settimeout(1.0)
-            s.connect(str(self.servers[1].place / "run/quietgate/control"))
+            s.connect(str(self.servers[1].place / "run/quietgate/guard/control"))
             s.sendall(b'{"ask": "events"}\n')
             rest = b""
             while not self._stop.is_set():

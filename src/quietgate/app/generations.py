@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from quietgate.host.files import sync_directory, write_durably
 from quietgate.policy.load import File
 
 KEPT = 10
+READABLE = 0o640  # by the guard, whose group the directory has (`host/layout.py`); nobody else gets into it
 _FILE = re.compile(r"(\d{1,9})\.json\Z")
 
 
@@ -59,6 +61,10 @@ class Generations:
         numbers = self._numbers()
         return self._read(self._path(numbers[-1])) if numbers else None
 
+    def readable(self) -> bool:
+        """True if this process may read them."""
+        return os.access(self._directory, os.R_OK | os.X_OK)
+
     def number(self, number: int) -> Record | None:
         """A confirmed generation by its number, or the candidate if it has that number."""
         for path in (self._path(number), self._candidate):
@@ -70,11 +76,11 @@ class Generations:
 
     def propose(self, record: Record) -> None:
         """Write the candidate, durably, before the kernel hears of it."""
-        write_durably(self._candidate, json.dumps(asdict(record)))
+        write_durably(self._candidate, json.dumps(asdict(record)), READABLE)
 
     def confirm(self, record: Record) -> None:
         """Make it the newest confirmed generation and forget all but the last ten."""
-        write_durably(self._path(record.number), json.dumps(asdict(record)))
+        write_durably(self._path(record.number), json.dumps(asdict(record)), READABLE)
         try:
             self._candidate.unlink(missing_ok=True)
             for old in self._numbers()[:-KEPT]:
@@ -106,6 +112,22 @@ class Generations:
         for number in self._numbers():
             self._path(number).unlink(missing_ok=True)
         self.discard()
+
+    def belong_to(self, machine: str, before: str | None) -> None:
+        """Forget all of them if they are another machine's. `before`: whose they were by the word of an earlier version, which noted
+        it in the database; what stands there now may be anything, since the guard writes it. Whoever may not write them leaves it.
+        """
+        file = self._directory / "machine"
+        if not os.access(self._directory, os.W_OK):
+            return
+        try:
+            known: str | None = file.read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            known = before
+        if known is not None and known != machine:
+            self.forget_all()
+        if known != machine or not file.exists():
+            write_durably(file, f"{machine}\n", READABLE)
 
     def all(self) -> list[Record]:
         """The confirmed generations that are kept, the oldest first."""

@@ -1,11 +1,13 @@
 """Figures for monitoring: light enough to be asked every few seconds, and as much as whoever asks may see.
 
-Root sees all of it. Who is in `control.group` sees what the guard tells; the kernel's counters and the store are not for him.
+Root looks himself. Who is in `control.group`, as the server of metrics is, may look at nothing, and asks the guard, which looks for him.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host import conntrack
 from quietgate.host.book import Book
 from quietgate.host.store import Store
+
+FRESH = 1.0  # seconds for which the guard does not look again
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +49,59 @@ def measure(parts: Parts, timeout: float = 5.0) -> Measures:
     """Look. `timeout`: seconds for the guard's answer. Raises nothing: what cannot be seen is missing."""
     guard: Mapping[str, Any] | None = None
     why_not, denied = "", False
+    mine = os.geteuid() == 0
     try:
-        said = ask(parts.paths.control, {"ask": "status"}, timeout)
+        said = ask(parts.paths.control, {"ask": "status" if mine else "measures"}, timeout)
         guard, why_not, denied = (None, str(said["error"]), said.get("id") == "permission") if "error" in said else (said, "", False)
     except NotPermitted as error:
         why_not, denied = error.message, True
     except QuietgateError as error:
         why_not = error.message
-    generation = trial = bans = alerts = waiting = None
-    counters: Mapping[str, int] = {}
+    seen = look_at(parts) if mine else (guard or {}).get("measures") or {}
+    alerts, waiting = seen.get("alerts"), seen.get("waiting")
+    if guard is not None and alerts is None:
+        alerts, waiting = guard["alerts"]["standing"], guard["alerts"]["waiting"]
+    held = bool(seen.get("held"))
+    if not mine:
+        with contextlib.suppress(OSError):
+            held = held or parts.paths.held_down.exists()
+    return Measures(time.time(), guard, why_not, seen.get("generation"), seen.get("trial"), held, seen.get("counters") or {}, seen.get("bans"),
+                    alerts, waiting, conntrack.fill(), denied)  # fmt: skip
+
+
+def look_at(parts: Parts) -> dict[str, Any]:
+    """What the kernel, the store and the disk say: `generation`, `trial`, `counters`, `bans`, `alerts`, `waiting`, `held`, as `Measures` has
+    them; what cannot be seen is missing.
+    """
+    found: dict[str, Any] = {}
     with contextlib.suppress(QuietgateError):
         inside = look(parts.nft)
-        generation = inside.deciding or 0
-        trial = max(inside.left.values()) if inside.on_trial else None
-        counters = parts.nft.counters() if inside.living is not None else {}
+        found["generation"] = inside.deciding or 0
+        found["trial"] = max(inside.left.values()) if inside.on_trial else None
+        found["counters"] = parts.nft.counters() if inside.living is not None else {}
     with contextlib.suppress(QuietgateError, OSError):
         if parts.paths.store.exists():
             with Store(parts.paths.store, read_only=True) as store:
                 book = Book(store)
-                bans, alerts, waiting = store.count(time.time()), book.open_things(), len(book.parcels())
-    if guard is not None and alerts is None:
-        alerts, waiting = guard["alerts"]["standing"], guard["alerts"]["waiting"]
-    held = False
+                found |= {"bans": store.count(time.time()), "alerts": book.open_things(), "waiting": len(book.parcels())}
     with contextlib.suppress(OSError):
-        held = parts.paths.held_down.exists()
-    return Measures(time.time(), guard, why_not, generation, trial, held, counters, bans, alerts, waiting, conntrack.fill(), denied)
+        found["held"] = parts.paths.held_down.exists()
+    return found
+
+
+class Measured:
+    """The same for those who ask the guard: in a thread, once for all who ask within a second."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._at = float("-inf")
+        self._found: dict[str, Any] = {}
+        self._one = asyncio.Lock()
+
+    async def now(self) -> dict[str, Any]:
+        """As of the last second."""
+        async with self._one:
+            if time.monotonic() - self._at > FRESH:
+                self._found = await asyncio.get_running_loop().run_in_executor(None, look_at, self._parts)
+                self._at = time.monotonic()
+        return self._found

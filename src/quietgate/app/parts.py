@@ -33,9 +33,9 @@ class Parts:
         mine = machine_id(self.paths.machine_id)
         if mine:
             known = store.about(MACHINE)
+            self.generations.belong_to(mine, known)
             if known is not None and known != mine:
                 store.forget_all()
-                self.generations.forget_all()
             if known != mine:
                 store.put_about(MACHINE, mine)
         return store

@@ -15,7 +15,8 @@ from quietgate.firewall.rules import Ruleset
 from quietgate.host.files import policy_files, read_policy
 from quietgate.host.paths import Paths
 from quietgate.host.resolve import resolve
-from quietgate.host.sshd_config import SshPorts, find_ports
+from quietgate.host.sight import find_ports
+from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
 from quietgate.net import Prefix, parse_address
 from quietgate.policy.check import conflicts, lost_ports, lost_problems, ssh_rules, unresolved

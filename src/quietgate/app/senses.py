@@ -19,8 +19,8 @@ from quietgate.clock import Instant
 from quietgate.errors import KernelError, QuietgateError, StateError
 from quietgate.guard import engine as core
 from quietgate.guard.record import Trust
-from quietgate.host import conntrack, sockets
-from quietgate.host.sshd_config import running, startups_of
+from quietgate.host import conntrack
+from quietgate.host.sight import Startups
 from quietgate.values import Ban
 
 QUIET = 60.0  # seconds of silence after which it is worth knowing what the kernel counts meanwhile
@@ -50,7 +50,7 @@ class Senses:
         self._overflow: int | None = None
         self._bans_counted = 0.0
         self._trial: tuple[int, float] | None = None  # number, wall second of its end
-        self._sshds: list[int] = []  # processes
+        self._startups = Startups()
 
     def attempt(self) -> None:
         """A stranger tried, just now."""
@@ -59,7 +59,7 @@ class Senses:
     def figures(self) -> dict[str, Any]:
         """For `status`: sshd's startups, and the second that a trial ends."""
         return {
-            "startups": [s for pid in self._sshds if (s := startups_of(pid)) is not None],
+            "startups": self._waiting(),
             "trial": None if self._trial is None else self._trial[1],
         }
 
@@ -163,13 +163,10 @@ class Senses:
                 self._alerting.take(alerts.pressure("bans", self._shared.store.count(now.wall), self._shared.policy.bans.max, now))
 
     def _waiting(self) -> list[tuple[int, int, int]]:
-        """Of each sshd that says it. One that was started again is another process."""
-        found = [startups_of(pid) for pid in self._sshds]
-        if not found or None in found:
-            with contextlib.suppress(QuietgateError):
-                self._sshds = [d.pid for d in running(sockets.listeners())]
-            found = [startups_of(pid) for pid in self._sshds]
-        return [s for s in found if s is not None]
+        """Of each sshd that says it."""
+        with contextlib.suppress(QuietgateError):
+            return self._startups.now()
+        return []
 
     # -- what became of a change
 

@@ -21,8 +21,8 @@ from quietgate.host import inotify, journal, sockets
 from quietgate.host.files import machine_id
 from quietgate.host.logfile import Lines, LogFile, Place
 from quietgate.host.paths import Paths
+from quietgate.host.sight import writers as find_writers
 from quietgate.host.sshd_units import Writers
-from quietgate.host.sshd_units import find as find_writers
 
 BACK = 86400.0  # seconds of log that a first start reads: the longest window of a detector
 LOOK = 5.0  # seconds after which a file is looked at without having been told
@@ -74,7 +74,7 @@ class Source:
             try:
                 await self._follow(self.place or place, take)
             except Exception as error:  # noqa: BLE001  whatever it was: a guard that is blind without saying so is the worst
-                self.health.trouble = f"{type(error).__name__}: {error}"
+                self.health.trouble = _said(error)
                 await asyncio.sleep(AGAIN)
             else:
                 return
@@ -225,6 +225,13 @@ class InputSource(Source):
             stamps.now = time.time()
             await self._give(take, list(read(lines.take(chunk).decode("utf-8", "replace"), stamps)), "", live=False)
         self.health.trouble = "its end was reached"
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, PermissionError) and error.filename:
+        return (f"{error.filename} may not be read by the guard's user: let the group adm read it, or let him read everything "
+                "(docs/guard.md, Where the lines come from)")  # fmt: skip
+    return f"{type(error).__name__}: {error}"
 
 
 def find(wanted: object, paths: Paths, units: tuple[str, ...] = ()) -> list[Source]:

@@ -13,7 +13,7 @@ from quietgate.host import others, sockets
 from quietgate.host.accounts import user_name
 from quietgate.host.files import write_durably
 from quietgate.host.reading import read_text
-from quietgate.host.sessions import live
+from quietgate.host.sight import live
 from quietgate.host.sshd_config import SshPorts, find_ports
 from quietgate.net import LINK_LOCAL6, AddressError, Prefix, PrefixSet, parse_address, parse_prefix
 from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose

@@ -5,7 +5,6 @@ No line is believed, whoever wrote it: there has to be a session in the kernel, 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable
@@ -18,14 +17,11 @@ from quietgate.errors import KernelError, StateError
 from quietgate.firewall import names
 from quietgate.guard import engine as core
 from quietgate.guard.alerts import Raise
-from quietgate.host import sockets
+from quietgate.host import sight, sockets
 from quietgate.host.accounts import user_number
-from quietgate.host.handshake import FIND, NEAR, Process
-from quietgate.host.sessions import live
 from quietgate.net import BITS
-from quietgate.values import Flow, Session
+from quietgate.values import Session
 
-CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
 MOST_CHECKS = 64  # logins that are being verified: anybody can write such lines, as many as he likes
 
 
@@ -93,28 +89,9 @@ class Welcome:
             self._checks.discard(command)
 
     async def _session(self, command: core.Check) -> Session | None:
-        """The session that the line tells of. A short one is caught by looking at the very process that wrote the line."""
-        ports, uid = frozenset(self._shared.prepared.ports.ports), user_number(command.user)
+        """The session that the line tells of."""
+        uid = user_number(command.user)
         if uid is None:
             return None
-        wanted = (uid, command.address, command.port)
-        begun = time.monotonic()
-        with contextlib.closing(Process(command.pid)) as process:
-            flow = next((f for f in _flows(ports) if (f.peer, f.peer_port) == wanted[1:]), None)
-            holds = flow is not None and process.holds(flow.inode)
-            for pause in CHECKS:
-                while time.monotonic() - begun < pause:
-                    await asyncio.sleep(NEAR if holds and process.lives() else FIND)
-                    if holds and flow is not None and process.login() == uid:
-                        return Session(uid, flow, "loginuid")
-                found = next((s for s in live(ports) if (s.uid, s.flow.peer, s.flow.peer_port) == wanted), None)
-                if found is not None:
-                    return found
-        return None
-
-
-def _flows(ports: frozenset[int]) -> list[Flow]:
-    try:
-        return sockets.flows(ports)
-    except KernelError:
-        return []
+        ports = frozenset(self._shared.prepared.ports.ports)
+        return await sight.login(ports, command.pid, uid, command.address, command.port)

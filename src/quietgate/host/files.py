@@ -64,6 +64,7 @@ def write_durably(path: Path, content: str, mode: int = 0o600) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with open(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(descriptor, mode)  # whatever the umask is
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

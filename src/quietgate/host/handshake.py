@@ -7,6 +7,7 @@ says who has logged in (loginuid), or it ends. A descriptor of /proc/PID names o
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import queue
@@ -17,9 +18,11 @@ from typing import Self
 
 from quietgate.errors import KernelError
 from quietgate.host import sockets
-from quietgate.host.sessions import DAEMONS, UNSET, audit, comm, status_of
+from quietgate.host.sessions import DAEMONS, UNSET, audit, comm, live, status_of
+from quietgate.net import Prefix
 from quietgate.values import Flow, Session
 
+CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
 MOST = 64  # connections that are followed at a time; anybody can open some, the newest wait until one ends
 FIND = 0.05  # seconds between two looks for new connections: key exchange alone takes longer
 NEAR = 0.002  # seconds between two looks at a process that may log in at any moment
@@ -137,3 +140,29 @@ class Handshakes:
                 self._followed.pop(flow.cookie)[1].close()
                 self._before |= {flow.cookie}
                 yield Session(uid, flow, "loginuid")
+
+
+async def login_of_line(ports: frozenset[int], pid: int, uid: int, address: Prefix, port: int) -> Session | None:
+    """Return the session that a line of a login tells of: of that user number, from that address and port. A short one is caught by
+    looking at the very process that wrote the line. Takes a second where there is none. Needs root.
+    """
+    begun = time.monotonic()
+    with contextlib.closing(Process(pid)) as process:
+        flow = next((f for f in _flows(ports) if (f.peer, f.peer_port) == (address, port)), None)
+        holds = flow is not None and process.holds(flow.inode)
+        for pause in CHECKS:
+            while time.monotonic() - begun < pause:
+                await asyncio.sleep(NEAR if holds and process.lives() else FIND)
+                if holds and flow is not None and process.login() == uid:
+                    return Session(uid, flow, "loginuid")
+            found = next((s for s in live(ports) if (s.uid, s.flow.peer, s.flow.peer_port) == (uid, address, port)), None)
+            if found is not None:
+                return found
+    return None
+
+
+def _flows(ports: frozenset[int]) -> list[Flow]:
+    try:
+        return sockets.flows(ports)
+    except KernelError:
+        return []

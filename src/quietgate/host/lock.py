@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,12 @@ def locked(path: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock. Raises Busy when somebody else holds it for longer than `wait` seconds. Ends with the process."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if path.parent.stat().st_mode & stat.S_ISGID:  # it has the directory's group, which is the guard's
+                os.fchmod(descriptor, 0o660)
     except PermissionError:
         raise NotPermitted(f"{path} may not be opened", "run this as root, with sudo") from None
     except OSError as error:

@@ -28,9 +28,19 @@ class Paths:
         return self.root / "var/lib/quietgate"
 
     @property
+    def guard_state(self) -> Path:
+        """What the guard may write of it; all else is root's."""
+        return self.state / "guard"
+
+    @property
     def store(self) -> Path:
         """The database of bans."""
-        return self.state / "quietgate.db"
+        return self.guard_state / "quietgate.db"
+
+    @property
+    def key(self) -> Path:
+        """What names of users that do not exist are hashed with."""
+        return self.guard_state / "key"
 
     @property
     def generations(self) -> Path:
@@ -58,9 +68,19 @@ class Paths:
         return self.run / "lock"
 
     @property
+    def guard_run(self) -> Path:
+        """What the guard may write of it, besides the lock; all else is root's."""
+        return self.run / "guard"
+
+    @property
     def control(self) -> Path:
         """The guard's socket."""
-        return self.run / "control"
+        return self.guard_run / "control"
+
+    @property
+    def metrics(self) -> Path:
+        """Where metrics go by the policy in force, for who serves them."""
+        return self.run / "metrics"
 
     @property
     def resolver(self) -> Path:
@@ -75,7 +95,7 @@ class Paths:
     @property
     def guard_lock(self) -> Path:
         """Held by the guard: there is one."""
-        return self.run / "guard.lock"
+        return self.guard_run / "lock"
 
     @property
     def held_down(self) -> Path:

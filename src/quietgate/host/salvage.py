@@ -8,6 +8,7 @@ write meanwhile: the caller holds the lock.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from quietgate.host.tables import TABLES
 from quietgate.net import Prefix
 from quietgate.values import Scope
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 # What identifies a row, for reading from the end. Attempts have a rowid.
 _KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC", "remembered": "user DESC, version DESC, address DESC",
          "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
@@ -38,13 +40,12 @@ def salvage(path: Path) -> tuple[int, Path]:
         with Store(fresh):
             pass
         rows = _copied(path, fresh)
-        kept.unlink(missing_ok=True)
-        os.link(path, kept)
         # Before the database itself: SQLite would apply the old one's log to the new one.
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
-        fresh.replace(path)
+        _exchange(path, fresh)
+        fresh.replace(kept)
         _settle(path.parent)
     except (OSError, sqlite3.Error) as error:
         raise StateError(f"{path} is damaged, and cannot be mended: {error}", "see that there is room on the disk") from None
@@ -118,6 +119,13 @@ def _is_ban(row: tuple[Any, ...]) -> bool:
     except (ValueError, TypeError, IndexError):
         return False
     return True
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Each has the other's name at once: there is a database at every moment. The guard may make no links."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
 
 
 def _settle(directory: Path) -> None:

@@ -7,8 +7,10 @@ is not a database, or not whole (`salvage.py`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,11 +35,17 @@ class Store:
         self._path = path
         with self.errors():
             if read_only:
+                _no_trap(path)
                 self.db = _open_read_only(path)
+                self.db.execute("PRAGMA trusted_schema=OFF")
             else:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                fresh = not path.exists()
+                _no_trap(path)
                 self.db = sqlite3.connect(path, timeout=10, isolation_level=None)
-                path.chmod(0o600)
+                if fresh:
+                    _as_its_directory(path)
+                self.db.execute("PRAGMA trusted_schema=OFF")
                 self.db.execute("PRAGMA journal_mode=WAL")
                 self.db.execute("PRAGMA synchronous=FULL")
                 self._migrate()
@@ -406,6 +414,25 @@ class Store:
 def damaged(error: sqlite3.Error) -> bool:
     """True if SQLite says that the file is not a database, or not whole."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _no_trap(path: Path) -> None:
+    """Root writes this file in a directory of the guard's: a link that lay there would lead it elsewhere. Raises OSError."""
+    for end in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            file = path.with_name(path.name + end)
+            about = file.lstat()
+            if not stat.S_ISREG(about.st_mode):
+                raise OSError(errno.ELOOP, f"{file.name} is a link, or no file: take it away")
+
+
+def _as_its_directory(path: Path) -> None:
+    """Whoever made the file: it belongs to whom the directory does, and is as open as that. SQLite takes it for its other files."""
+    about = path.parent.stat()
+    path.chmod(0o660 if about.st_mode & stat.S_IWGRP else 0o600)
+    if about.st_uid != os.geteuid():
+        with contextlib.suppress(PermissionError):  # a root without CAP_CHOWN: it is the group's
+            os.chown(path, about.st_uid, about.st_gid, follow_symlinks=False)
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:

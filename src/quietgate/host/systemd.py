@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from quietgate.errors import StateError
+from quietgate.host.files import write_durably
+from quietgate.host.paths import Paths
 
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
@@ -45,9 +50,9 @@ def service_log(unit: str) -> Path:
 
 
 def credential_words(name: str) -> str:
-    """What makes a credential reach the guard here: systemd alone has them (systemd.exec(5), LoadCredential=)."""
+    """What makes a credential reach the helper here: systemd alone has them (systemd.exec(5), LoadCredential=)."""
     if RUNNING.is_dir():
-        return f"write LoadCredential={name}:/PATH under [Service] in a drop-in: systemctl edit quietgate-guard"
+        return f"write LoadCredential={name}:/PATH under [Service] in a drop-in: systemctl edit quietgate-helper"
     return 'credentials need systemd; name a file of root\'s instead: secret = "file:/PATH"'
 
 
@@ -106,27 +111,39 @@ def notify(*words: str) -> None:
         s.sendto("\n".join(words).encode(), socket.MSG_DONTWAIT, "\0" + address[1:] if address[0] == "@" else address)
 
 
-def follow(root: Path, refresh: int, metrics: tuple[str, str]) -> None:
-    """What the policy says to our other units: how often the refresh timer fires, and where metrics go. Idempotent; does nothing below
-    another root.
+def follow(paths: Paths, refresh: int, metrics: tuple[str, str]) -> None:
+    """What the policy says to our other units: how often the refresh timer fires, and where metrics go. Idempotent; below another root it
+    only writes it down.
     """
-    if root != Path("/") or not RUNNING.is_dir():
+    fresh = note_metrics(paths, metrics)
+    if paths.root != Path("/") or not RUNNING.is_dir():
         return
     refresh_every(refresh)
-    metrics_at(metrics)
-
-
-def metrics_at(wanted: tuple[str, str]) -> None:
-    """Where metrics are served, and into which file they are written ("": neither): the unit begins anew when that has changed."""
-    marker = Path("/run/quietgate/metrics")
     program = shutil.which("systemctl", path="/usr/bin:/bin")
-    if program is None or not Path("/etc/systemd/system", METRICS).exists():
-        return
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        told = marker.read_text() if marker.exists() else str(("", ""))
-        if told != str(wanted):
-            marker.write_text(str(wanted))
+    if fresh and program is not None and Path("/etc/systemd/system", METRICS).exists():
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run([program, "--no-block", "restart", METRICS], capture_output=True, timeout=30, check=False)
+
+
+def note_metrics(paths: Paths, wanted: tuple[str, str]) -> bool:
+    """Write down where metrics are served, and into which file they are written ("": neither), for who does it and may not read the
+    policy. True if that has changed.
+    """
+    text = json.dumps({"listen": wanted[0], "textfile": wanted[1]})
+    with contextlib.suppress(OSError, StateError):
+        if paths.metrics.exists() and paths.metrics.read_text() == text:
+            return False
+        write_durably(paths.metrics, text, 0o644)
+    return True
+
+
+def noted_metrics(paths: Paths) -> tuple[str, str] | None:
+    """The same, read; None where nothing was put in force since the boot."""
+    try:
+        raw = json.loads(paths.metrics.read_text())
+        return str(raw["listen"]), str(raw["textfile"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def refresh_every(seconds: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any, cast
@@ -65,6 +66,11 @@ def routes(given: Given) -> tuple[Route, ...]:
     if len(given.routes) > MOST:
         given.problem(given.routes[MOST].origin, f"more than {MOST} routes", "one route may name several mail addresses, with commas")
     return tuple(found)
+
+
+def key(route: Route) -> str:
+    """What a route is called where its messages wait: the same while it leads to the same place."""
+    return f"{route.to}-{hashlib.sha256(f'{route.to} {route.url} {route.secret}'.encode()).hexdigest()[:12]}"
 
 
 def _route(raw: RawRule, given: Given) -> Route:

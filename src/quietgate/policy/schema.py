@@ -202,7 +202,7 @@ ROUTE: tuple[Setting, ...] = (
         t.secret,
         "",
         "What signs a webhook (HMAC-SHA256), opens a mail server, or holds an apprise URL; never the secret itself, but "
-        'where it lies: "file:/PATH" (root\'s alone), or "credential:NAME" (systemd\'s LoadCredential in quietgate-guard).',
+        'where it lies: "file:/PATH" (root\'s alone), or "credential:NAME" (systemd\'s LoadCredential in quietgate-helper).',
     ),
     Setting(
         "severity", t.choice("page", "warn", "all"), "page", "The least severity that goes this way: pages only, warnings too, or all."

@@ -44,6 +44,8 @@ COMMANDS = (
     "refresh",
     "resolve",
     "deliver",
+    "helper",
+    "arrange",
 )
 
 

@@ -14,6 +14,8 @@ from quietgate.app.measure import measure
 from quietgate.app.parts import Parts
 from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host.paths import Paths
+from quietgate.host.shut import no_new_ip
+from quietgate.host.systemd import noted_metrics
 from quietgate.ui.cli import Settings
 
 EVERY = 15.0  # seconds between two texts for node_exporter
@@ -43,13 +45,17 @@ def command(settings: Settings, serve: bool, as_json: bool) -> None:  # noqa: AR
     if not serve:
         sys.stdout.buffer.write(metrics.text(found))
         return
-    values = of_guard(Parts.at(paths)).policy.values
-    listen, file = str(values["metrics.listen"]), str(values["metrics.textfile"])
+    noted = noted_metrics(paths)
+    if noted is None:
+        policy = of_guard(Parts.at(paths)).policy
+        noted = policy.metrics
+    listen, file = noted
     if not listen and not file:
         print("the policy wants no metrics: neither listen nor textfile is set in [metrics]", file=sys.stderr)
         return
     if listen:
         server = metrics.server(found, str(settings.root / listen.lstrip("/")) if listen.startswith("/") else listen)
+        no_new_ip()  # before there is another thread
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(f"metrics are served at {listen}", file=sys.stderr, flush=True)
     said = ""

@@ -11,7 +11,6 @@ import click
 
 from quietgate.app import digest as look
 from quietgate.app.alerting import SUMMED
-from quietgate.app.alerts import key
 from quietgate.app.control import tell
 from quietgate.app.deciding import usable
 from quietgate.app.parts import Parts
@@ -20,7 +19,7 @@ from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import InputError, StateError
 from quietgate.host.book import Book
 from quietgate.host.paths import Paths
-from quietgate.policy.routes import for_digest, recipients
+from quietgate.policy.routes import for_digest, key, recipients
 from quietgate.ui import digest as show
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
