@@ -61,6 +61,12 @@ class Process:
             return any(target == f"socket:[{inode}]" for target in held) and self.lives()
         return False
 
+    def waits(self) -> bool:
+        """Return whether nobody had logged in in it when it was seen first, as far as the kernel tells: no login user, or one that it has
+        inherited and may change.
+        """
+        return audit(self.pid)[1] == self._session
+
     def login(self) -> int | None:
         """Return the user who has logged in in it since it was seen first; None while nobody has.
 
@@ -149,15 +155,17 @@ async def login_of_line(ports: frozenset[int], pid: int, uid: int, address: Pref
     begun = time.monotonic()
     with contextlib.closing(Process(pid)) as process:
         flow = next((f for f in _flows(ports) if (f.peer, f.peer_port) == (address, port)), None)
-        holds = flow is not None and process.holds(flow.inode)
-        for pause in CHECKS:
-            while time.monotonic() - begun < pause:
-                await asyncio.sleep(NEAR if holds and process.lives() else FIND)
-                if holds and flow is not None and process.login() == uid:
+        if flow is not None and process.holds(flow.inode) and process.waits():
+            # Nothing else meanwhile: to look at all sessions takes longer than some logins last.
+            while time.monotonic() - begun < CHECKS[-1] and process.lives():
+                if process.login() == uid:
                     return Session(uid, flow, "loginuid")
-            found = next((s for s in live(ports) if (s.uid, s.flow.peer, s.flow.peer_port) == (uid, address, port)), None)
-            if found is not None:
-                return found
+                await asyncio.sleep(NEAR)
+    for pause in CHECKS:
+        await asyncio.sleep(max(0.0, begun + pause - time.monotonic()))
+        found = next((s for s in live(ports) if (s.uid, s.flow.peer, s.flow.peer_port) == (uid, address, port)), None)
+        if found is not None:
+            return found
     return None
 
 
