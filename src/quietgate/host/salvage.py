@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from quietgate.errors import StateError
+from quietgate.host.database_file import FILES, unusable
+from quietgate.host.files import is_regular, remove
 from quietgate.host.store import Store
 from quietgate.host.tables import TABLES
-from quietgate.net import Prefix
+from quietgate.net import BITS, Prefix
 from quietgate.values import Scope
 
 # What identifies a row, for reading from the end. Attempts have a rowid.
@@ -25,6 +27,11 @@ _KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "
          "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
          "offenders": "version DESC, source DESC, length DESC", "about": "key DESC", "guessers": "version DESC, source DESC, day DESC",
          "things": "id DESC", "history": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip
+# Where a table has its prefixes: the columns of IP version, packed address and length (None: one address).
+_PREFIXES: dict[str, tuple[tuple[int, int, int | None], ...]] = {
+    "bans": ((0, 1, 2),), "logins": ((1, 2, None),), "remembered": ((1, 2, None),), "floor": ((0, 1, None),),
+    "attempts": ((1, 2, None), (1, 3, None)), "observed": ((0, 1, 2),), "offenders": ((0, 1, 2),), "guessers": ((0, 1, None),),
+}  # fmt: skip
 
 
 def salvage(path: Path) -> tuple[int, Path]:
@@ -34,14 +41,21 @@ def salvage(path: Path) -> tuple[int, Path]:
     fresh, kept = path.with_name(f"{path.name}.mended"), path.with_name(f"{path.name}.damaged")
     try:
         for suffix in ("", "-wal", "-shm"):
-            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+            remove(fresh.with_name(fresh.name + suffix))
         with Store(fresh):
             pass
-        rows = _copied(path, fresh)
-        kept.unlink(missing_ok=True)
-        os.link(path, kept)
+        for suffix in FILES[1:]:
+            if unusable(path, suffix):  # what is not one says nothing of the rest
+                remove(kept.with_name(kept.name + suffix))
+                path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
+        rows = 0 if unusable(path) else _copied(path, fresh)
+        remove(kept)
+        if is_regular(path):
+            os.link(path, kept)
+        elif os.path.lexists(path):  # something else lies there: a directory cannot be in two places
+            path.replace(kept)
         # Before the database itself: SQLite would apply the old one's log to the new one.
-        for suffix in ("-wal", "-shm"):
+        for suffix in FILES[1:]:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
         fresh.replace(path)
@@ -58,7 +72,7 @@ def _copied(old: Path, new: Path) -> int:
         db.execute("BEGIN")
         for table in TABLES:
             for row in _rows(old, table):
-                if table != "bans" or _is_ban(row):
+                if _fits(table, row):
                     with contextlib.suppress(sqlite3.IntegrityError):  # twice, or not of the types; a full disk is neither
                         db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         _count_on(old, db)
@@ -111,11 +125,17 @@ def _read(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
         db.close()
 
 
-def _is_ban(row: tuple[Any, ...]) -> bool:
+def _fits(table: str, row: tuple[Any, ...]) -> bool:
+    """True if a row's addresses (and a ban's scope) are ones: what is not would stop every reader of the new database."""
     try:
-        Prefix(row[0], int.from_bytes(row[1], "big"), row[2])
-        Scope(row[3])
-    except (ValueError, TypeError, IndexError):
+        for version, address, length in _PREFIXES.get(table, ()):
+            bits = BITS[row[version]]
+            Prefix(row[version], int.from_bytes(row[address], "big"), bits if length is None else row[length])
+            if len(row[address]) != bits // 8:
+                return False
+        if table == "bans":
+            Scope(row[3])
+    except (ValueError, TypeError, IndexError, KeyError):
         return False
     return True
 

@@ -10,6 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from quietgate.errors import StateError
+from quietgate.host.files import read_regular, write_durably
+
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
 METRICS = "quietgate-metrics.service"
@@ -122,10 +125,12 @@ def metrics_at(wanted: tuple[str, str]) -> None:
     program = shutil.which("systemctl", path="/usr/bin:/bin")
     if program is None or not Path("/etc/systemd/system", METRICS).exists():
         return
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        told = marker.read_text() if marker.exists() else str(("", ""))
+    with contextlib.suppress(OSError, StateError, subprocess.SubprocessError):
+        told = str(("", ""))
+        with contextlib.suppress(FileNotFoundError):
+            told = read_regular(marker, 8192).decode("utf-8", "replace")
         if told != str(wanted):
-            marker.write_text(str(wanted))
+            write_durably(marker, str(wanted), 0o644)
             subprocess.run([program, "--no-block", "restart", METRICS], capture_output=True, timeout=30, check=False)
 
 
@@ -139,16 +144,15 @@ def refresh_every(seconds: int) -> None:
     file = RUNNING / f"{TIMER}.d" / "interval.conf"
     wanted = f"[Timer]\nOnUnitInactiveSec=\nOnActiveSec={seconds}s\nOnUnitInactiveSec={seconds}s\n" if seconds != USUAL else ""
     try:
-        found = file.read_text()
+        found = read_regular(file, 8192).decode("utf-8", "replace")
     except OSError:
         found = ""
     program = shutil.which("systemctl", path="/usr/bin:/bin")
     if found == wanted or program is None:
         return
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
+    with contextlib.suppress(OSError, StateError, subprocess.SubprocessError):
         if wanted:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(wanted)
+            write_durably(file, wanted, 0o644)
         else:
             file.unlink(missing_ok=True)
         for words in (["daemon-reload"], ["try-restart", TIMER]):
