@@ -130,6 +130,10 @@ class Damaged(StateError):
     id = "damaged"
 
 
+class Unusable(StateError):
+    """One file of state cannot be used: it is damaged, or something else lies in its place."""
+
+
 class NotPermitted(QuietgateError):
     """Needs root (CAP_NET_ADMIN)."""
 

@@ -155,6 +155,17 @@ class Guessed:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a host lives from and stands in: its own addresses, the networks of its interfaces (bridges too), and what it needs, each
+    with a word ("the default gateway").
+    """
+
+    own: tuple[Prefix, ...] = ()
+    networks: tuple[Prefix, ...] = ()
+    needed: tuple[tuple[str, Prefix], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A login that is open now: whose (login user number), from where, over which socket, and how that is known."""
 

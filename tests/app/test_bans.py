@@ -7,7 +7,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quietgate.app.bans import FOREVER, Protected, flatten, source_prefix
+from quietgate.app.bans import FOREVER, flatten, source_prefix
+from quietgate.guard.never import Never, Reason
 from quietgate.net import Counting, Prefix, PrefixSet, parse_prefix
 from quietgate.values import Ban, Scope
 
@@ -42,30 +43,37 @@ def test_the_ends_of_both_spaces() -> None:
         assert flatten([Ban(p, Scope.SSH, 0.0, None)]) == [(p.value, p.last, FOREVER)]
 
 
-def protected(*prefixes: str) -> Protected:
-    return Protected.of([("trusted", map(parse_prefix, prefixes[:1])), ("allow", map(parse_prefix, prefixes[1:]))])
+def protected(*prefixes: str) -> Never:
+    found = [PrefixSet([parse_prefix(p)]) for p in prefixes]
+    return Never.of([Reason("trusted", found[0]), *(Reason("allow", f) for f in found[1:])])
 
 
 def test_the_first_reason_is_given() -> None:
     p = protected("192.0.2.0/24", "192.0.2.7", "198.51.100.7")
-    assert p.why(parse_prefix("192.0.2.7")) == "trusted"
-    assert p.why(parse_prefix("198.51.100.0/24")) == "allow"
-    assert p.why(parse_prefix("127.0.0.1")) == "loopback, link-local and multicast addresses are never banned"
-    assert p.why(parse_prefix("0.0.0.0/0")) == "trusted"
+
+    def why(text: str) -> str:
+        reason = p.why(parse_prefix(text), source=False)
+        assert reason is not None
+        return reason.why
+
+    assert why("192.0.2.7") == "trusted"
+    assert why("198.51.100.0/24") == "allow"
+    assert why("127.0.0.1") == "loopback, link-local and multicast addresses are never banned"
+    assert why("0.0.0.0/0") == "trusted"
 
 
 def test_loopback_is_protected_without_being_asked_to() -> None:
-    nothing = Protected.of([])
+    nothing = Never.of([])
     for address in ("127.0.0.1", "::1", "fe80::1", "224.0.0.251", "ff02::fb"):
-        assert nothing.all.overlaps(parse_prefix(address))
-    assert not nothing.all.overlaps(parse_prefix("192.0.2.7"))
+        assert nothing.why(parse_prefix(address), source=True) is not None
+    assert nothing.why(parse_prefix("192.0.2.7"), source=True) is None
 
 
 @given(st.lists(bans(), max_size=6), bans())
 def test_what_is_left_of_a_ban_spares_the_protected_and_nobody_else(safe: list[Ban], asked: Ban) -> None:
-    p = Protected.of([("safe", [b.prefix for b in safe])])
-    rest = p.all.without(asked.prefix)
-    assert not any(p.all.overlaps(q) for q in rest)
+    p = Never.of([Reason("safe", PrefixSet(b.prefix for b in safe))])
+    rest = p.rest(asked.prefix)
+    assert not any(p.why(q, source=False) for q in rest)
     together = PrefixSet([*rest, *(b.prefix for b in safe)])
     assert asked.prefix in together
 

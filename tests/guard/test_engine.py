@@ -11,6 +11,7 @@ from quietgate.clock import Instant
 from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import MOST_SPARED, SAID_AGAIN, Ban, Check, Command, Engine, Know, LoggedIn, Remember, Settings, Spared
+from quietgate.guard.never import Never, Reason
 from quietgate.guard.record import Event, Trust
 from quietgate.net import Counting, Prefix, PrefixSet, parse_address, parse_prefix
 from quietgate.values import Guess, Scope
@@ -57,6 +58,10 @@ def source(address: str) -> Prefix:
     return Counting().source_of(parse_address(address))
 
 
+def spare(*prefixes: str) -> Never:
+    return Never.of([Reason("it is in ssh.trusted", PrefixSet(map(parse_prefix, prefixes)))])
+
+
 def only_ban(found: list[Command]) -> Ban:
     assert len(found) == 1
     assert isinstance(found[0], Ban), found
@@ -96,7 +101,7 @@ def test_a_64_is_one_source() -> None:
 
 
 def test_who_the_policy_spares_is_named_once_and_not_banned() -> None:
-    script = Script(replace(PLAIN, spared=PrefixSet([parse_prefix("203.0.113.0/24")])))
+    script = Script(replace(PLAIN, never=spare("203.0.113.0/24")))
     found = script.guess(5)
     assert [type(c) for c in found] == [Spared]
     assert script.guess(50, at=1.0) == [], "not again and again"
@@ -104,7 +109,7 @@ def test_who_the_policy_spares_is_named_once_and_not_banned() -> None:
 
 
 def test_a_whole_source_is_spared_for_one_address_in_it() -> None:
-    script = Script(replace(PLAIN, spared=PrefixSet([parse_prefix("2001:db8:7::5")])))
+    script = Script(replace(PLAIN, never=spare("2001:db8:7::5")))
     assert [type(c) for c in script.guess(5, "2001:db8:7::9")] == [Spared]
 
 
@@ -245,7 +250,7 @@ def test_sources_of_lines_do_not_share_process_numbers() -> None:
 
 
 def test_what_is_said_of_the_spared_is_bounded() -> None:
-    script = Script(replace(PLAIN, thresholds={"burst": Threshold(1, 600.0)}, spared=PrefixSet([parse_prefix("10.0.0.0/8")])))
+    script = Script(replace(PLAIN, thresholds={"burst": Threshold(1, 600.0)}, never=spare("10.0.0.0/8")))
     for n in range(MOST_SPARED + 500):
         script.guess(1, f"10.0.{n // 250}.{n % 250}")
     assert len(script.engine._spared) <= MOST_SPARED

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from quietgate.clock import Instant
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import Ban, Command, Engine, Settings, Spared
+from quietgate.guard.never import Never, Reason
 from quietgate.guard.record import Event, Trust
 from quietgate.guard.sshd import understand
 from quietgate.guard.widen import Neighbourhoods, Widen
@@ -70,7 +71,7 @@ def guess(engine: Engine, address: str, second: float) -> list[Command]:
 
 
 def engine(spared: str = "", known: str = "", floor: str = "") -> Engine:
-    settings = Settings({"burst": Threshold(5, 600)}, spared=PrefixSet([parse_prefix(spared)] if spared else []))
+    settings = Settings({"burst": Threshold(5, 600)}, never=Never.of([Reason("safe", PrefixSet([parse_prefix(spared)]))] if spared else []))
     made = Engine(settings)
     made.know({parse_address(known): 9e9} if known else {}, frozenset({parse_address(floor)} if floor else ()))
     return made

@@ -168,6 +168,35 @@ def database_overwritten(w: World, dice: random.Random) -> Iterator[bool]:
 
 
 @fault
+def generation_damaged(w: World, dice: random.Random) -> Iterator[bool]:
+    """The file of the one in force: garbage, cut off, or something else in its place. What decides in the kernel stays."""
+    place = w.state / "generations"
+    newest = max(place.glob("[0-9]*.json"), key=lambda p: int(p.stem))
+    if dice.random() < 0.5:
+        newest.write_bytes(dice.choice((dice.randbytes(5000), b"", newest.read_bytes()[:-9])))
+    else:
+        newest.unlink()
+        dice.choice((newest.mkdir, lambda: os.mkfifo(newest)))()
+    w.guard.child.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+    w.run("status")
+    w.run("refresh")
+    yield True
+    w.run("up", "--now")
+
+
+@fault
+def something_in_the_place_of_a_file(w: World, dice: random.Random) -> Iterator[bool]:
+    """Of the key, a lock, the socket, the switch: a directory or a FIFO, while nobody looks."""
+    w.guard.stop(9)
+    run = w.pair.root / "run/quietgate"
+    for file in dice.sample([w.state / "key", run / "lock", run / "guard.lock", run / "control"], 2):
+        file.unlink(missing_ok=True)
+        dice.choice((file.mkdir, lambda file=file: os.mkfifo(file)))()
+    yield True
+    w.start_guard()
+
+
+@fault
 def policy_damaged(w: World, dice: random.Random) -> Iterator[bool]:
     file = w.pair.root / "etc/quietgate/quietgate.toml"
     file.write_bytes(dice.randbytes(200))

@@ -13,15 +13,23 @@ from tests.kernel.faults import FAULTS, MOST_FLUSHES
 from tests.kernel.lab import Pair
 from tests.kernel.world import Broken, World, keep_for_looking, world
 
-# Who destroys the database and the kernel's sets at once has both copies of the bans: these come one at a time.
-COPIES = {"everything_flushed", "sets_flushed", "flushed_without_nft", "database_damaged", "database_overwritten"}
+# Who destroys the database and the kernel's sets at once has both copies of the bans, or of the rules: these come one at a time.
+COPIES = {"generation_damaged", "everything_flushed", "sets_flushed", "flushed_without_nft", "database_damaged", "database_overwritten"}
 FLUSHES = {"everything_flushed", "sets_flushed", "flushed_without_nft"}
 # One process has one tracer, and what is done to a process ends what is done with it: one of each at a time, these last.
 TRACED = {name for name in FAULTS if name.startswith("netlink_says") or name == "disk_read_only"}
-OF_THE_PROCESS = {"killed", "killed_while_it_works", "stopped", "out_of_memory", "database_damaged", "database_overwritten"}
+OF_THE_PROCESS = {
+    "something_in_the_place_of_a_file",
+    "killed",
+    "killed_while_it_works",
+    "stopped",
+    "out_of_memory",
+    "database_damaged",
+    "database_overwritten",
+}
 # What is known of the clock lies in the database.
 CLOCKS = {"database_damaged", "database_overwritten", *(name for name in FAULTS if name.startswith("clock"))}
-POLICIES = {"policy_damaged", "trial_that_locks_out"}
+POLICIES = {"generation_damaged", "policy_damaged", "trial_that_locks_out"}
 
 
 def suffer(w: World, names: list[str], dice: random.Random) -> None:

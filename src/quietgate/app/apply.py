@@ -22,8 +22,9 @@ from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared, prepare, prepare_from
 from quietgate.app.rehearse import Report, refusal, rehearse
 from quietgate.errors import Busy, QuietgateError, StateError
-from quietgate.firewall.render import Generation, arm, declared, declared_in, render, sets_only, settle
+from quietgate.firewall.render import Generation, Stale, arm, declared, declared_in, render, sets_only, settle
 from quietgate.host import sockets, systemd
+from quietgate.host.files import is_regular, remove
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import own_login
@@ -72,7 +73,7 @@ def up(parts: Parts, *, now: bool, trial: int | None = None, force: bool = False
         done = replace(done, report=report)
         _record_up(parts, done, "--force: the rehearsal refused" if refused is not None else "")
         with contextlib.suppress(OSError):
-            parts.paths.held_down.unlink(missing_ok=True)
+            remove(parts.paths.held_down)
     return done
 
 
@@ -110,7 +111,8 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
         follow(store)
         store.forget_ended(now)
         record = in_force(parts.generations, inside)
-        if record is None or record.digest != prepared.digest or drifted(parts.nft, record) is not False:
+        fits = record is not None and record.digest == prepared.digest and drifted(parts.nft, record) is False
+        if record is None or not fits or parts.generations.broken_above(record.number):
             record = _record(parts, prepared, inside, now)
             changed = True
             parts.generations.propose(record)
@@ -190,7 +192,8 @@ def refresh(parts: Parts) -> Refreshed:
         tidy(parts, inside)
         record = in_force(parts.generations, inside)
         if record is None or not record.contents:
-            return Refreshed(inside.confirmed, changed=False, skipped="the generation in force is not on disk")
+            return Refreshed(inside.confirmed, changed=False, skipped="the generation in force is not on disk, or its file is damaged; "
+                             "`quietgate up` writes a new one")  # fmt: skip
         prepared = prepare_from(parts.paths, record.written())
         if prepared.digest == record.digest:
             with parts.store() as store, SetWriter() as sets:
@@ -236,6 +239,8 @@ def down(parts: Parts) -> bool:
         there = parts.nft.down()
         parts.generations.discard()
         try:
+            if is_regular(parts.paths.held_down) is False:
+                remove(parts.paths.held_down)
             parts.paths.held_down.touch()
         except OSError as error:
             raise StateError(f"{parts.paths.held_down}: {error.strerror}", "the firewall is down all the same") from None
@@ -246,9 +251,8 @@ def down(parts: Parts) -> bool:
 
 
 def _record(parts: Parts, prepared: Prepared, inside: Inside, now: float) -> Record:
-    """The candidate's record, with a number above any in the kernel or on disk."""
-    newest = parts.generations.newest()
-    number = max(inside.highest(), newest.number if newest else 0) + 1
+    """The candidate's record, with a number that no generation had."""
+    number = parts.generations.following(inside.highest())
     counting = prepared.policy.ssh.counting
     return Record(
         number, prepared.digest, prepared.text(number), prepared.ports.ports, prepared.files, now,
@@ -275,7 +279,7 @@ def end(parts: Parts, inside: Inside) -> None:
         parts.nft.down()
     else:
         record = parts.generations.number(inside.confirmed)
-        if record is None:
-            raise StateError(f"generation {inside.confirmed} is not on disk", "wait until the trial ends by itself")
-        parts.nft.load(settle(inside.confirmed, stale(inside.living, declared_in(record.text))))
+        # Where its file is damaged nobody knows what is stale: the candidate's chains stay, without effect, until the next `up`.
+        gone = stale(inside.living, declared_in(record.text)) if record is not None else Stale()
+        parts.nft.load(settle(inside.confirmed, gone))
     parts.generations.discard()

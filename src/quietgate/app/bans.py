@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from quietgate.errors import KernelError
 from quietgate.firewall import names
+from quietgate.guard.never import MOST_BANNED, WIDE, Kind, Never, size, too_many
 from quietgate.host import deeds
 from quietgate.host.netlink import Item, SetWriter
 from quietgate.host.store import Store
-from quietgate.net import BITS, NEVER_BANNED, Counting, Prefix, PrefixSet
+from quietgate.net import BITS, Counting, Prefix
 from quietgate.values import Ban, Deed, Guess, Scope, What
 
 FOREVER = float("inf")
@@ -24,30 +25,19 @@ ENDING = 5.0  # seconds: a ban that ends so soon may have left the kernel alread
 
 
 @dataclass(frozen=True, slots=True)
-class Protected:
-    """Addresses that are never banned, and why, in the order the reasons are given."""
-
-    reasons: tuple[tuple[str, PrefixSet], ...]
-    all: PrefixSet
-
-    @classmethod
-    def of(cls, reasons: Iterable[tuple[str, Iterable[Prefix]]]) -> Protected:
-        """From reasons and their prefixes; the addresses that no host may be banned by are added."""
-        listed = [(why, PrefixSet(prefixes)) for why, prefixes in reasons]
-        listed.append(("loopback, link-local and multicast addresses are never banned", PrefixSet(NEVER_BANNED)))
-        return cls(tuple(listed), PrefixSet(p for _, s in listed for p in s))
-
-    def why(self, prefix: Prefix) -> str:
-        """The first reason that touches this prefix."""
-        return next(why for why, prefixes in self.reasons if prefixes.overlaps(prefix))
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """One prefix somebody wants banned. `asked` is how it was written."""
 
     prefix: Prefix
     asked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What somebody has said he means: `wide` prefixes (--yes). `listed`: the requests are a list's, which nobody has typed."""
+
+    wide: bool = False
+    listed: bool = False
 
 
 @dataclass(slots=True)
@@ -75,13 +65,22 @@ class Bans:
         self._counting = counting
         self._max = limit
 
-    def ban(self, requests: Sequence[Request], protected: Protected, scope: Scope, until: float | None, now: float,
-            reason: str, by: str) -> Outcome:  # fmt: skip
-        """Ban what may be banned. A prefix that covers a protected address is narrowed around it."""
+    def ban(
+        self,
+        requests: Sequence[Request],
+        never: Never,
+        scope: Scope,
+        until: float | None,
+        now: float,
+        reason: str,
+        by: str,
+        consent: Consent = Consent(),
+    ) -> Outcome:  # fmt: skip  immutable
+        """Ban what may be banned. A prefix that covers somebody who is never banned is narrowed around them."""
         outcome = Outcome()
         wanted: dict[Prefix, Ban] = {}
-        for request in requests:
-            for prefix in self._allowed(request, protected, outcome):
+        for request in self._bounded(requests, consent, now, outcome):
+            for prefix in self._allowed(request, never, outcome):
                 wanted[prefix] = Ban(prefix, scope, now, until, reason, by)
         outcome.bans = list(wanted.values())
         if outcome.bans:
@@ -90,13 +89,43 @@ class Bans:
             outcome.replaced = before + len(outcome.bans) - len(outcome.evicted) - self._store.count(now)
         return outcome
 
-    def _allowed(self, request: Request, protected: Protected, outcome: Outcome) -> tuple[Prefix, ...]:
-        if not protected.all.overlaps(request.prefix):
+    def _bounded(self, requests: Sequence[Request], consent: Consent, now: float, outcome: Outcome) -> list[Request]:
+        """Those that do not ban too much of the Internet: each by itself, and all together with what is banned."""
+        kept = []
+        for request in requests:
+            prefix = request.prefix
+            if prefix.length >= WIDE[prefix.version] or consent.wide:
+                kept.append(request)
+            else:
+                outcome.refused.append((request, f"it has {addresses(size([prefix])[prefix.version])}: if you mean all of them, say --yes"))
+        wide = [r.prefix for r in kept if not self._hashed(r.prefix)]
+        over = too_many(self._held(now), wide) if wide and (consent.listed or not consent.wide) else {}
+        if over:
+            said = "; ".join(f"bans would hold {addresses(count)} of IPv{version}, a list may make it {addresses(MOST_BANNED[version])}"
+                             for version, count in over.items())  # fmt: skip
+            how = "ban by name what you mean, with --yes; or close the ports: default and ssh.from in the policy"
+            outcome.refused += [(r, f"{said}; {how}") for r in kept if r.prefix.version in over and not self._hashed(r.prefix)]
+            kept = [r for r in kept if r.prefix.version not in over or self._hashed(r.prefix)]
+        return kept
+
+    def _held(self, now: float) -> dict[int, int]:
+        """How many addresses of each IP version are banned, by prefixes that are no single source."""
+        found: dict[int, int] = {}
+        for version in BITS:
+            length = self._counting.source4 if version == 4 else self._counting.source6
+            wide = (b.prefix for scope in Scope for b in self._store.of_other_length(version, scope, length, now))
+            found[version] = size(wide)[version]
+        return found
+
+    def _allowed(self, request: Request, never: Never, outcome: Outcome) -> tuple[Prefix, ...]:
+        # One source is nobody's network, nor is one address; and a source is not cut into pieces to spare a neighbour in it.
+        source = self._counting.is_source(request.prefix)
+        reason = never.why(request.prefix, source=source or request.prefix.single)
+        if reason is None:
             return (request.prefix,)
-        why = protected.why(request.prefix)
-        rest = protected.all.without(request.prefix)
-        # A source counts as one: it is not cut into pieces to spare a neighbour in it.
-        if not rest or self._counting.is_source(request.prefix):
+        why = reason.why if reason.kind is Kind.PROTECTED else f"{reason.why}; spared (--force bans it all the same)"
+        rest = () if source else never.rest(request.prefix)
+        if not rest:
             outcome.refused.append((request, why))
             return ()
         outcome.narrowed.append((request, why, len(rest)))
@@ -232,6 +261,11 @@ class Bans:
 
     def _hash_set(self, ban: Ban) -> str:
         return names.ban(ban.prefix.version, ban.scope, self._counting)
+
+
+def addresses(count: int) -> str:
+    """`65,536 addresses`; of IPv6, where such numbers say nothing, as a power of two."""
+    return f"{count:,} address{'' if count == 1 else 'es'}" if count < 1 << 48 else f"2^{count.bit_length() - 1} addresses or more"
 
 
 def flatten(bans: Iterable[Ban]) -> list[tuple[int, int, float]]:

@@ -12,8 +12,8 @@ from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import prepare, prepare_from
 from quietgate.app.survey import install, proposal
-from quietgate.errors import Damaged, NftError, QuietgateError, StateError
-from quietgate.host.files import policy_files
+from quietgate.errors import Busy, Damaged, NftError, QuietgateError, StateError
+from quietgate.host.files import policy_files, remove
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.values import What
@@ -21,8 +21,8 @@ from quietgate.values import What
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """What a boot loaded: a confirmed generation, or (`fresh`) the policy, since there was none. `trouble`: what went wrong with
-    the database; where it could not be used at all, the rules are in force without bans.
+    """What a boot loaded: a confirmed generation, or (`fresh`) the policy, since there was none. `trouble`: what could not be used;
+    without a database the rules are in force without bans.
     """
 
     number: int
@@ -34,18 +34,35 @@ class Booted:
 def boot(parts: Parts) -> Booted:
     """Load what was confirmed, never a trial; without names to resolve or an sshd to ask. Raises QuietgateError.
 
-    The rules come up whatever became of the database: a damaged one is mended, without one there are no bans.
+    The rules come up whatever became of the rest: of damaged generations the newest whole one is loaded, a damaged database is
+    mended, without one there are no bans.
     """
     parts.nft.version()
-    with locked(parts.paths.lock, WAIT):
+    with contextlib.ExitStack() as held:
+        troubles = []
         try:
-            try:
-                return _boot(parts)
-            except Damaged:
-                trouble = mend(parts)
-                return replace(_boot(parts), trouble=trouble)
-        except Exception as error:  # noqa: BLE001  also where the disk is full: the guard writes the database, whatever stands in it
-            return _without_store(parts, error)
+            held.enter_context(locked(parts.paths.lock, WAIT))
+        except Busy:
+            raise
+        except StateError as error:  # nobody else is at work so early
+            troubles.append(f"without the lock: {error.message}")
+        done = _whatever_the_store(parts)
+        troubles += [done.trouble] if done.trouble else []
+        newer = [b for b in parts.generations.broken() if b.number is None or b.number > done.number or not b.aside]
+        if newer:
+            troubles.append(f"could not be used: {', '.join(b.name for b in newer)} in {parts.paths.generations}; see `quietgate doctor`")
+        return replace(done, trouble="; ".join(troubles))
+
+
+def _whatever_the_store(parts: Parts) -> Booted:
+    try:
+        try:
+            return _boot(parts)
+        except Damaged:
+            trouble = mend(parts)
+            return replace(_boot(parts), trouble=trouble)
+    except Exception as error:  # noqa: BLE001  also where the disk is full: the guard writes the database, whatever stands in it
+        return _without_store(parts, error)
 
 
 def _without_store(parts: Parts, error: Exception) -> Booted:
@@ -64,8 +81,9 @@ def _boot(parts: Parts) -> Booted:
         pass  # another machine's state is dropped
     _note_lapse(parts)
     parts.generations.discard()
+    parts.generations.set_broken_aside()
     with contextlib.suppress(OSError):
-        parts.paths.held_down.unlink(missing_ok=True)
+        remove(parts.paths.held_down)
     record = parts.generations.newest()
     if record is None or not record.shared:
         if not policy_files(parts.paths.policy, parts.paths.drop_ins):  # the first boot of an image

@@ -22,6 +22,7 @@ from typing import Any
 
 from quietgate.errors import Exit, HostError, NotPermitted, QuietgateError
 from quietgate.host.accounts import group_number, in_group
+from quietgate.host.files import remove
 from quietgate.host.systemd import start_words
 
 MOST_CLIENTS = 32
@@ -59,7 +60,7 @@ class Control:
         """Listen. Raises HostError when the socket cannot be made."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            self._path.unlink(missing_ok=True)
+            remove(self._path)
             self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LONGEST)
             gid = self._gid()
             if gid is not None and self._path.stat().st_gid != gid:  # in the unit it is this process's own group
@@ -78,7 +79,8 @@ class Control:
         for queue in self._listeners:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(b"")
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     @property
     def heard(self) -> bool:

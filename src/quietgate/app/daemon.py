@@ -51,6 +51,7 @@ from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sight import authenticated
 from quietgate.host.store import Store
+from quietgate.host.surroundings import surroundings
 from quietgate.host.systemd import notify
 from quietgate.net import Prefix
 from quietgate.values import Ban, Guess
@@ -67,9 +68,10 @@ class Daemon:
     def __init__(self, parts: Parts) -> None:
         prepared = of_guard(parts)
         values = prepared.policy.values
-        engine = core.Engine(settings(prepared), self._past, self._until, history=self._history)
+        around = surroundings(parts.paths.root)
+        engine = core.Engine(settings(prepared, around), self._past, self._until, history=self._history)
         control = Control(parts.paths.control, str(values["control.group"]), self._answer)
-        self.shared = Shared(parts, _opened(parts), SetWriter(), prepared, engine, control)
+        self.shared = Shared(parts, _opened(parts), SetWriter(), prepared, engine, control, around)
         self.engine, self.control = engine, control
         self.pending = Pending(self.shared)
         self.alerting = Alerting(self.shared)
@@ -86,7 +88,11 @@ class Daemon:
         self._stop = asyncio.Event()
 
     def _names(self) -> Names:
-        return Names(str(self.shared.policy.values["store.users"]), self.shared.parts.paths.key)
+        found = Names(str(self.shared.policy.values["store.users"]), self.shared.parts.paths.key)
+        self.shared.trouble("key", found.trouble)
+        if found.said:
+            self.shared.log(f"warning: {found.said}")
+        return found
 
     # -- life
 
@@ -177,6 +183,7 @@ class Daemon:
         now = Instant(time.time(), time.monotonic())
         self.engine.tick(now)
         self.pending.flush()
+        self.shared.look_around()
         self.shared.look(now)
         with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
             if follow(self.shared.store):
@@ -213,7 +220,8 @@ class Daemon:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self.shared.prepared = await asyncio.get_running_loop().run_in_executor(None, of_guard, self.shared.parts)
-            self.engine.change(settings(self.shared.prepared))
+            self.shared.look_around()
+            self.engine.change(settings(self.shared.prepared, self.shared.around))
             self.names = self._names()
             self.alerting.change()
             self.shared.look(Instant(time.time(), time.monotonic()))

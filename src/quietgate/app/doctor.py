@@ -5,6 +5,7 @@ Only looks. What needs guessing says so. `status` shows the short form of the sa
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import time
 from collections import Counter
@@ -24,13 +25,16 @@ from quietgate.errors import QuietgateError
 from quietgate.firewall import names
 from quietgate.guard.alerts import utc
 from quietgate.host import others, sockets
+from quietgate.host.files import aside_in
 from quietgate.host.reading import read_text
 from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
+from quietgate.host.surroundings import surroundings
 from quietgate.host.systemd import ssh_unit, start_words
 from quietgate.net import AddressError, Prefix, parse_address
 from quietgate.pages import page
 from quietgate.policy.model import Policy, Resolved, Rule, prefixes_of
+from quietgate.values import Scope
 
 SYSCTL = Path("/proc/sys/net")
 # sslh, haproxy and the like take connections and make new ones: sshd sees the proxy's address only.
@@ -83,6 +87,8 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     found += _guard(parts, policy)
     found += [Finding(*row) for row in neighbours(parts.paths, ports.ports)]
     found += _lost(parts)
+    found += _broken(parts)
+    found += _needed(parts)
     found += _blockers(parts, policy)
     found += _published(prepared)
     found += _sshd(ports)
@@ -156,6 +162,43 @@ def _lost(parts: Parts) -> Iterator[Finding]:
     if not held and parts.generations.newest() is not None and parts.nft.structure() is None:
         yield Finding("lost", "problem", "our table is not in the kernel, though nobody took it down with `quietgate down`: another tool flushed "
                       "all tables (`nft flush ruleset`), or the boot unit failed", "quietgate up")  # fmt: skip
+
+
+def _needed(parts: Parts) -> Iterator[Finding]:
+    """What this host lives from, and is banned: a list was loaded, or a network changed, since."""
+    now = time.time()
+    with contextlib.suppress(QuietgateError), Store(parts.paths.store, read_only=True) as store:
+        for what, address in surroundings(parts.paths.root).needed:
+            for ban in store.covering(address, now):
+                if ban.scope is Scope.HOST:
+                    yield Finding("needed-banned", "problem", f"{address} is {what} of this host, and the ban of {ban.prefix} drops what it sends",
+                                  f"quietgate unban {ban.prefix}")  # fmt: skip
+
+
+def _broken(parts: Parts) -> Iterator[Finding]:
+    """Files of state that cannot be used, in place or set aside."""
+    place = parts.paths.generations
+    broken = parts.generations.broken()
+    newest = parts.generations.newest() if broken else None
+    last = newest.number if newest is not None else 0
+    for one in broken:
+        path = place.with_name(one.name) if one.number is None and not one.aside else place / one.name
+        if one.number is None or one.number > last:
+            loads = f"generation {last}" if last else "the policy on disk"
+            yield Finding("damaged", "problem", f"{path} cannot be used ({one.why}): a boot would load {loads}", "quietgate up")
+        elif one.aside:
+            yield Finding("damaged", "advice", f"{path} was damaged, and set aside", f"look at the disk, then: rm -r {path}")
+        else:
+            yield Finding(
+                "damaged",
+                "advice",
+                f"{path} cannot be used ({one.why}): nobody can go back to it",
+                "look at the disk; the next change sets it aside",
+            )
+    with contextlib.suppress(OSError):
+        for name in aside_in(parts.paths.state):
+            file = parts.paths.state / name
+            yield Finding("damaged", "advice", f"{file} was damaged, and set aside", f"look at the disk, then: rm -r {file}")
 
 
 def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:

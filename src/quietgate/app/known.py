@@ -6,6 +6,7 @@ for, since others than sshd can write there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,7 +42,9 @@ def gather(store: Store, paths: Paths, history: float, now: float) -> int:
     The journal is asked only for what came since the last time; wtmp and lastlog are small and read whole.
     """
     since = now - history
-    seen = float(store.about(SEEN) or 0)
+    seen = 0.0
+    with contextlib.suppress(ValueError):
+        seen = min(float(store.about(SEEN) or 0), now)
     found = [x for x in (*_journal(paths, max(since, seen - OVERLAP)), *remembered(paths.root, since)) if not LOOPBACK.overlaps(x.address)]
     # Under a clock that was wrong.
     found = [x for x in found if x.at <= now + OVERLAP]

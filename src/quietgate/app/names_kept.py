@@ -7,17 +7,25 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from quietgate.errors import StateError
 from quietgate.guard.methods import name_at
 from quietgate.guard.sshd import understand
 from quietgate.host.accounts import user_number
+from quietgate.host.files import set_aside, write_durably
+from quietgate.host.reading import read_whole
+
+KEY = 32  # bytes
 
 
 class Names:
-    """`mode`: "known" (users that exist here), "all" or "none". Others become a keyed hash, the same for the same name."""
+    """`mode`: "known" (users that exist here), "all" or "none". Others become a keyed hash, the same for the same name.
+
+    `trouble`: what is wrong with the key's file and stays so, `said` what was and is mended, "" for nothing.
+    """
 
     def __init__(self, mode: str, key_file: Path) -> None:
         self._mode = mode
-        self._key = _key(key_file)
+        self._key, self.trouble, self.said = _key(key_file)
         self.kept = lru_cache(4096)(self._kept)  # the name as it may be stored: an attack tries few names, each many times
 
     def _kept(self, user: str) -> str:
@@ -53,17 +61,22 @@ def exists(user: str) -> bool:
         return False
 
 
-def _key(file: Path) -> bytes:
+def _key(file: Path) -> tuple[bytes, str, str]:
+    """The key, what is wrong with its file, and what was. Where none can be kept, names are hashed with one that ends with this process."""
     try:
-        found = file.read_bytes()
-        if len(found) == 32:
-            return found
-    except OSError:
-        pass
-    made = os.urandom(32)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        found = read_whole(file, KEY)
+        if len(found) == KEY:
+            return found, "", ""
+        wrong = f"it has {len(found)} bytes, not {KEY}"
+    except FileNotFoundError:
+        wrong = ""
+    except OSError as error:
+        wrong = str(error.strerror)
+    made = os.urandom(KEY)
     try:
-        os.write(descriptor, made)
-    finally:
-        os.close(descriptor)
-    return made
+        if wrong:
+            set_aside(file)
+        write_durably(file, made)
+    except (OSError, StateError) as error:
+        return made, f"{file} cannot be used or written ({wrong or error}): hashes of names change with each start of the guard", ""
+    return made, "", f"{file} was damaged ({wrong}) and set aside: hashes of names are others from now on" if wrong else ""

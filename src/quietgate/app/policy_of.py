@@ -9,17 +9,16 @@ from quietgate.guard.alerts import Topic
 from quietgate.guard.bans import Sentences
 from quietgate.guard.detect import NAMES, Threshold
 from quietgate.guard.engine import Settings
+from quietgate.guard.never import never_banned, passing
 from quietgate.guard.quiet import Manners
 from quietgate.guard.widen import Widen
-from quietgate.host import sockets
-from quietgate.net import NEVER_BANNED, PrefixSet
-from quietgate.policy.model import Policy, prefixes_of
+from quietgate.policy.model import Policy
 from quietgate.policy.terms import Rate
-from quietgate.values import Scope
+from quietgate.values import Scope, Surroundings
 
 
-def settings(prepared: Prepared) -> Settings:
-    """The guard's settings under this policy, on this host."""
+def settings(prepared: Prepared, around: Surroundings) -> Settings:
+    """The guard's settings under this policy, on this host with these surroundings."""
     policy, resolved = prepared.policy, prepared.resolved
     values = policy.values
     thresholds = {}
@@ -27,8 +26,6 @@ def settings(prepared: Prepared) -> Settings:
         rate = cast("Rate | None", values[f"guard.detect.{name}"])
         if rate is not None:
             thresholds[name] = Threshold(rate.count, rate.window)
-    spared = PrefixSet([*prefixes_of(policy.ssh.trusted, resolved), *prefixes_of(policy.firewall.allow, resolved),
-                        *prefixes_of(policy.never_ban, resolved), *sockets.own_addresses(), *NEVER_BANNED])  # fmt: skip
     return Settings(
         thresholds=thresholds,
         sentences=Sentences(
@@ -37,7 +34,8 @@ def settings(prepared: Prepared) -> Settings:
             cast("int", values["bans.jitter"]),
         ),
         counting=policy.ssh.counting,
-        spared=spared,
+        never=never_banned(policy, resolved, around),
+        spared=passing(policy, resolved, around),
         scope=Scope(cast("str", values["bans.scope"])),
         patience=cast("int", values["guard.patience"]),
         known_for=policy.ssh.known,

@@ -38,6 +38,8 @@ def put_back(parts: Parts, *, only_look: bool = False) -> tuple[str, Inside]:
         if not inside.on_trial:
             if newest is None or not newest.shared:
                 return "", inside
+            if inside.confirmed is not None and inside.confirmed > newest.number and parts.generations.broken_above(newest.number):
+                return "", inside  # what decides is not on disk any more, and better than what is: `up` writes it anew
             if inside.confirmed != newest.number or drifted(parts.nft, newest):
                 if only_look:
                     return f"generation {newest.number} is not whole", inside

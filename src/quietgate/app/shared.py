@@ -20,17 +20,23 @@ from quietgate.app.control import Control
 from quietgate.app.deeds import Teller, event
 from quietgate.app.mend import mend
 from quietgate.app.parts import Parts
+from quietgate.app.policy_of import settings
 from quietgate.app.prepare import Prepared
 from quietgate.clock import Instant
 from quietgate.errors import Damaged, KernelError, StateError
 from quietgate.guard.engine import Engine
+from quietgate.guard.never import stand_for_many
 from quietgate.host import deeds, output
 from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.store import Store
+from quietgate.host.surroundings import surroundings
 from quietgate.net import Counting
 from quietgate.policy.model import Policy
+from quietgate.values import Surroundings
+
+MANY_FOR = 30 * 86400.0  # seconds in which logins of several users from one address count together
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class Shared:
     prepared: Prepared
     engine: Engine
     control: Control
+    around: Surroundings
     troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
     missed: bool = False  # the kernel may lack bans that are in the store
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -69,7 +76,8 @@ class Shared:
         return Bans(self.store, self.sets, self.counting, self.policy.bans.max, self.teller.tell)
 
     def look(self, now: Instant) -> None:
-        """Who is known and who is on the floor, as the store has it; administrators who are logged in are noted first.
+        """Who is known, who is on the floor and who stands for many, as the store has it; administrators who are logged in are noted
+        first.
 
         Raises Damaged.
         """
@@ -77,13 +85,23 @@ class Shared:
             admins.refresh(self.store, self.policy, self.prepared.ports.ports, now.wall)
             floor = admins.sources(self.store, self.counting, now.wall)
             sources = known.sources(self.store, self.policy.ssh, now.wall)
+            many = stand_for_many(self.store.logins(now.wall - MANY_FOR), self.around)
         except Damaged:
             raise
         except (StateError, KernelError):
             return  # what was known before still is
-        self.engine.know({s: now.wall + left for s, left in sources.items()}, frozenset(floor))
+        self.engine.know(
+            {s: now.wall + left for s, left in sources.items()}, frozenset(floor), frozenset(map(self.counting.source_of, many))
+        )
         with contextlib.suppress(KernelError):
             admins.fill(self.sets, self.counting, floor, gain=True)
+
+    def look_around(self) -> None:
+        """What this host lives from moves with its networks."""
+        around = surroundings(self.parts.paths.root)
+        if around != self.around:
+            self.around = around
+            self.engine.change(settings(self.prepared, around))
 
     def mend(self) -> None:
         """A damaged database: what can be read of it goes on in a new one. Raises QuietgateError where that cannot be done."""

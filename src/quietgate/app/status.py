@@ -89,6 +89,7 @@ def status(parts: Parts) -> Status:
         error, absent = mistake.message, not policy_files(parts.paths.policy, parts.paths.drop_ins)
     differs = prepared is not None and record is not None and not is_in_force(prepared, record)
     left = max(inside.left.values()) if inside.on_trial else None
+    damaged = record is None and number is not None and any(b.number == number for b in parts.generations.broken())
     lapsed = inside.candidate if record is not None and not inside.on_trial else None
     told = in_effect(parts, record, prepared)
     ssh = told.policy.ssh if told else None
@@ -107,7 +108,12 @@ def status(parts: Parts) -> Status:
         lapsed=lapsed,
         boots=newest.number if newest else None,
         left=left,
-        drifted=number is not None and left is None and lapsed is None and (record is None or drifted(parts.nft, record) is True),
+        drifted=number is not None
+        and left is None
+        and lapsed is None
+        and not damaged
+        and (record is None or drifted(parts.nft, record) is True),
+        damaged=damaged,
         held=parts.paths.held_down.exists(),
         differs=differs,
         guard=state.state,

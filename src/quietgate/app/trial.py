@@ -171,11 +171,13 @@ def revert(parts: Parts, number: int | None = None) -> Reverted:
             return Reverted(inside.confirmed, inside.candidate)
         tidy(parts, inside)
         kept = parts.generations.all()
-        wanted = [r for r in kept if r.number == number] if number is not None else kept[-2:-1]
+        before = kept[:-1] if inside.confirmed is None else [r for r in kept if r.number < inside.confirmed]
+        wanted = [r for r in kept if r.number == number] if number is not None else before[-1:]
         if not wanted:
             have = ", ".join(str(r.number) for r in kept) or "none"
+            broken = ", ".join(b.name for b in parts.generations.broken())
             raise InputError(f"there is no generation {number} to go back to" if number else "there is no earlier generation",
-                             f"kept are: {have}")  # fmt: skip
+                             f"kept are: {have}" + (f"; damaged are: {broken}" if broken else ""))  # fmt: skip
         new = _put_back(parts, wanted[0], inside)
         note(parts, What.REVERT, inside.confirmed or new, f"generation {new} is in force, with the rules of generation {wanted[0].number}")
         return Reverted(new)
@@ -183,8 +185,7 @@ def revert(parts: Parts, number: int | None = None) -> Reverted:
 
 def _put_back(parts: Parts, record: Record, inside: Inside) -> int:
     """The very ruleset that was confirmed then, under a new number, with the state of now."""
-    newest = parts.generations.newest()
-    number = max(inside.highest(), newest.number if newest else 0) + 1
+    number = parts.generations.following(inside.highest())
     text = renumbered(record.text, record.number, number)
     again = replace(record, number=number, text=text, shared=renumbered(record.shared, record.number, number), made=time.time(), listing="")
     if not record.shared:

@@ -25,7 +25,7 @@ class Facts:
     """What the verdict is made of. Numbers are of generations, None where there is none; `left` the seconds of a trial.
 
     `lapsed`: a candidate whose trial is over and which is not cleared away; `boots`: what a boot would load; `drifted`: somebody changed
-    the table; `held`: taken down by hand; `differs`: the policy on disk is another. `guard`: a state of `guard_state`. `blind`: why it reads nothing, "" if it does.
+    the table; `held`: taken down by hand; `damaged`: the file of the one that decides cannot be used; `differs`: the policy on disk is another. `guard`: a state of `guard_state`. `blind`: why it reads nothing, "" if it does.
     `restart`: the words that start or restart the guard here.
     """
 
@@ -36,6 +36,7 @@ class Facts:
     left: float | None = None
     drifted: bool = False
     held: bool = False
+    damaged: bool = False
     differs: bool = False
     guard: str = "answers"
     blind: str = ""
@@ -84,6 +85,9 @@ def _wrong(f: Facts) -> Iterator[tuple[str, str, str]]:
 def _stale(f: Facts, where: str) -> Iterator[tuple[str, str, str]]:
     if f.lapsed is not None:  # no drift: it is ours, and the next refresh clears it away
         yield "stale", f"{where}; nobody confirmed generation {f.lapsed}, and its trial is over", "quietgate diff, then quietgate up"
+    elif f.damaged:
+        boots = f"generation {f.boots}" if f.boots is not None else "the policy on disk"
+        yield "stale", f"{where}, but its file is damaged: a boot would load {boots}", "quietgate up"
     elif f.boots != f.deciding:
         yield "stale", f"{where}, but a boot would load {f.boots if f.boots is not None else 'none'}", "quietgate up"
     elif f.differs:

@@ -38,6 +38,12 @@ LEARNED = 7  # days in which a source was heard before its silence can be unusua
 DAYS = 14  # whose longest silences are kept
 UNSEEN = 20  # attempts of strangers, while the kernel counted none, after which the limit has no effect
 _TRIAL = "generation {}"  # the subject of an alert about a trial
+# What helps where all clients have one address: the same words in docs/guard.md.
+REAL_ADDRESSES = (
+    "if it is a balancer or proxy: let it keep the client's address (transparent mode, or PROXY protocol to a helper before sshd)",
+    "if it is a container's bridge: publish the port without the userland proxy, or with host networking",
+    "if all behind it are yours: trusted in [ssh]",
+)
 FULL, ENOUGH = 0.9, 0.8  # of a limit: told above the one, over below the other
 
 
@@ -179,11 +185,15 @@ class Alerts:
                                (f"this user {came}", f"network: {place}"), "nothing", f"quietgate why {login.address}"))  # fmt: skip
         return found
 
-    def spared(self, source: Prefix, why: str, finding: Finding, at: float) -> list[Raise]:
-        """A ban that was not made. (A widening that was not made is no news: its members are banned.)"""
+    def spared(self, source: Prefix, why: str, finding: Finding, at: float, *, many: bool = False) -> list[Raise]:
+        """A ban that was not made. (A widening that was not made is no news: its members are banned.) `many`: others come in its name."""
         if Topic.REFUSED not in self.on or finding.detector == "widen":
             return []
         said = f"{finding.detector}: {finding.count} in {format_duration(finding.window)}"
+        if many:
+            return [Raise(Topic.REFUSED, str(source), at, f"clients seem to arrive in the name of {source.host} and attack: they cannot be told apart",
+                          (said, why, *REAL_ADDRESSES), "nobody is banned for it; the limit holds for all of them together",
+                          f"quietgate why {source.host}")]  # fmt: skip
         return [Raise(Topic.REFUSED, str(source), at, f"{source} attacks, and was not banned, since {why}", (said,),
                       "nothing; the limit holds for it as for everyone unless it is trusted", f"quietgate why {source.host}")]  # fmt: skip
 

@@ -20,6 +20,7 @@ from quietgate.guard.alerts import Alerts, History, Login, Raise, Topic
 from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.detect import Detectors, Finding, Threshold
+from quietgate.guard.never import Never
 from quietgate.guard.record import Event, Trust
 from quietgate.guard.sshd import Kind
 from quietgate.guard.widen import Neighbourhoods, Widen
@@ -36,11 +37,14 @@ _ACCEPTED = Kind.ACCEPTED  # asked of every event: see connections.py
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the policy says to the guard. `spared` are never banned; `known_for` seconds, None: nobody is known."""
+    """What the policy and the host say to the guard. `never`: who is not banned; `spared`: who is no stranger by the policy's word;
+    `known_for` seconds, None: nobody is known.
+    """
 
     thresholds: dict[str, Threshold]
     sentences: Sentences = Sentences()  # noqa: RUF009  immutable, as the next two
     counting: Counting = Counting()  # noqa: RUF009
+    never: Never = Never.of(())  # noqa: RUF009
     spared: PrefixSet = PrefixSet()  # noqa: RUF009
     scope: Scope = Scope.SSH
     patience: int = 5
@@ -68,11 +72,14 @@ class Ban:
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """A ban that would have hit somebody who must get in, and was not made."""
+    """A ban that would have hit somebody who must get in, and was not made. `many`: the source stands for many, who cannot be told
+    apart.
+    """
 
     source: Prefix
     why: str
     finding: Finding
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,7 @@ class Engine:
     _connections: dict[str, Connections] = field(default_factory=dict)
     _known: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
     _floor: frozenset[Prefix] = frozenset()
+    _many: frozenset[Prefix] = frozenset()
     _banned: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
     _spared: dict[Prefix, float] = field(default_factory=dict)
     _doubted: dict[Prefix, float] = field(default_factory=dict)
@@ -182,9 +190,9 @@ class Engine:
             self.detectors.thresholds, self.detectors.patience = settings.thresholds, settings.patience
             self.detectors.root_refused, self.detectors.most = settings.root_refused, settings.most_sources
 
-    def know(self, known: dict[Prefix, float], floor: frozenset[Prefix]) -> None:
-        """What the store says: known sources with the wall second until when, and the floor."""
-        self._known, self._floor = dict(known), floor
+    def know(self, known: dict[Prefix, float], floor: frozenset[Prefix], many: frozenset[Prefix] = frozenset()) -> None:
+        """What the store says: known sources with the wall second until when, the floor, and sources that stand for many."""
+        self._known, self._floor, self._many = dict(known), floor, many
 
     def look_again(self) -> None:
         """Bans were changed by somebody else: who is banned no more begins anew."""
@@ -305,7 +313,7 @@ class Engine:
             if isinstance(judged, Ban):
                 found += self._widened(judged)
             elif isinstance(judged, Spared):
-                found += self.alerts.spared(judged.source, judged.why, judged.finding, at.wall)
+                found += self.alerts.spared(judged.source, judged.why, judged.finding, at.wall, many=judged.many)
         return found
 
     def _is_doubtful(self, source: Prefix, now: float) -> bool:
@@ -347,8 +355,11 @@ class Engine:
             return [Spared(prefix, "a known source is in there", finding)]
         if any(prefix.covers(s) for s in self._floor):
             return [Spared(prefix, "an administrator is or was logged in from there", finding)]
-        if self.settings.spared.overlaps(prefix):
-            return [Spared(prefix, "it holds addresses that the policy never bans", finding)]
+        if any(prefix.covers(s) for s in self._many):
+            return [Spared(prefix, "an address in there stands for many", finding)]
+        reason = self.settings.never.why(prefix, source=False)
+        if reason is not None:
+            return [Spared(prefix, reason.why, finding)]
         self._banned[prefix] = ban.at.wall + ban.seconds
         return [Ban(prefix, ban.scope, ban.seconds, ban.steps, finding, ban.at, ban.observed)]
 
@@ -366,16 +377,24 @@ class Engine:
                 return None
             if len(self._spared) < MOST_SPARED:
                 self._spared[source] = at.mono
-            return Spared(source, why, finding)
+            return Spared(source, why, finding, self._stands_for_many(source))
         seconds, steps = self.settings.sentences.next(self.past(source), at.wall, self.dice)
         self._banned[source] = at.wall + seconds
         return Ban(source, self.settings.scope, seconds, steps, finding, at, self.settings.observe)
 
     def _why_spared(self, source: Prefix, trust: Trust, *, known: bool) -> str:
-        if self.settings.spared.overlaps(source):
-            return "the policy never bans it"
+        reason = self.settings.never.why(source, source=True)
+        if reason is not None:
+            return reason.why
         if source in self._floor:
             return "an administrator is or was logged in from there"
+        if source in self._many:
+            return "several users log in from it: it stands for many"
         if known and trust is Trust.FILE:
             return "it is known, and a line in a file can be forged"
         return ""
+
+    def _stands_for_many(self, source: Prefix) -> bool:
+        """True where others come in this source's name: through a gateway, a bridge or proxy of this host, a balancer."""
+        reason = self.settings.never.why(source, source=True)
+        return source in self._many if reason is None else reason.many

@@ -195,7 +195,7 @@ class SetWriter:
         self._send(self._request(GETSETELEM, self._target(name), NLM_F_DUMP))
         found: set[bytes] = set()
         while True:
-            for kind, number, body in _split(self._receive()):
+            for kind, number, body in parsed(self._receive()):
                 if number != self._sequence:
                     continue  # it answers an earlier request, whose answer was given up
                 if kind == NLMSG_ERROR:
@@ -207,7 +207,7 @@ class SetWriter:
     def generation(self) -> int:
         """The number of the ruleset's generation in this namespace: one more after each transaction that changed something (32 bits)."""
         reply = self._ask(GETGEN, _header(0))
-        number = dict(_attributes(reply[4:])).get(GEN_ID) if reply is not None else None
+        number = dict(attributes(reply[4:])).get(GEN_ID) if reply is not None else None
         if number is None or len(number) != 4:
             raise _failure(errno.EPROTO)
         return int.from_bytes(number, "big")
@@ -251,7 +251,7 @@ class SetWriter:
         self._sequence += 1
         self._send(b"".join([begin, *messages[:-1], bytes(last), end]))
         while True:
-            for kind, number, body in _split(self._receive()):
+            for kind, number, body in parsed(self._receive()):
                 # What answers an earlier request, whose answer was given up, is passed over.
                 if kind == NLMSG_ERROR and first <= number <= self._sequence:
                     code = refusal(body)
@@ -267,7 +267,7 @@ class SetWriter:
         self._send(self._request(kind, body, NLM_F_ACK))
         found = None
         while True:
-            for reply, number, payload in _split(self._receive()):
+            for reply, number, payload in parsed(self._receive()):
                 if number != self._sequence:
                     continue  # it answers an earlier request, whose answer was given up
                 if reply == NLMSG_ERROR:
@@ -304,7 +304,7 @@ def refusal(body: bytes) -> int:
     return code if 0 <= code <= MAX_ERRNO else errno.EPROTO
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def parsed(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Type, sequence number and body of each message; a cut or malformed tail is left out."""
     at = 0
     while at + 16 <= len(data):
@@ -315,7 +315,8 @@ def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += (length + 3) & ~3
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind (without its flags) and payload of each attribute; a cut or malformed tail is left out."""
     at = 0
     while at + 4 <= len(data):
         length, kind = struct.unpack_from("<HH", data, at)
@@ -327,10 +328,10 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _parse_element(body: bytes) -> Element | None:
     """The first element in the reply to GETSETELEM."""
-    for kind, payload in _attributes(body[4:]):
+    for kind, payload in attributes(body[4:]):
         if kind == LIST_ELEMENTS:
-            for _, one in _attributes(payload):
-                parts = dict(_attributes(one))
+            for _, one in attributes(payload):
+                parts = dict(attributes(one))
                 left = parts.get(ELEM_EXPIRATION)
                 return Element(struct.unpack(">Q", left)[0] / 1000 if left and len(left) == 8 else None)
     return None
@@ -338,10 +339,10 @@ def _parse_element(body: bytes) -> Element | None:
 
 def _parse_keys(body: bytes) -> Iterator[bytes]:
     """The keys in one part of a dump of elements."""
-    for kind, payload in _attributes(body[4:]):
+    for kind, payload in attributes(body[4:]):
         if kind == LIST_ELEMENTS:
-            for _, one in _attributes(payload):
-                value = dict(_attributes(dict(_attributes(one)).get(ELEM_KEY, b""))).get(DATA_VALUE)
+            for _, one in attributes(payload):
+                value = dict(attributes(dict(attributes(one)).get(ELEM_KEY, b""))).get(DATA_VALUE)
                 if value:
                     yield value
 

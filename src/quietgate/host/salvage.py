@@ -8,7 +8,6 @@ write meanwhile: the caller holds the lock.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -16,17 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from quietgate.errors import StateError
+from quietgate.host.database_file import FILES, unusable
+from quietgate.host.files import EXCHANGE, remove, rename
 from quietgate.host.store import Store
 from quietgate.host.tables import TABLES
-from quietgate.net import Prefix
+from quietgate.net import BITS, Prefix
 from quietgate.values import Scope
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 # What identifies a row, for reading from the end. Attempts have a rowid.
 _KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC", "remembered": "user DESC, version DESC, address DESC",
          "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
          "offenders": "version DESC, source DESC, length DESC", "about": "key DESC", "guessers": "version DESC, source DESC, day DESC",
          "things": "id DESC", "history": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip
+# Where a table has its prefixes: the columns of IP version, packed address and length (None: one address).
+_PREFIXES: dict[str, tuple[tuple[int, int, int | None], ...]] = {
+    "bans": ((0, 1, 2),), "logins": ((1, 2, None),), "remembered": ((1, 2, None),), "floor": ((0, 1, None),),
+    "attempts": ((1, 2, None), (1, 3, None)), "observed": ((0, 1, 2),), "offenders": ((0, 1, 2),), "guessers": ((0, 1, None),),
+}  # fmt: skip
 
 
 def salvage(path: Path) -> tuple[int, Path]:
@@ -36,16 +41,24 @@ def salvage(path: Path) -> tuple[int, Path]:
     fresh, kept = path.with_name(f"{path.name}.mended"), path.with_name(f"{path.name}.damaged")
     try:
         for suffix in ("", "-wal", "-shm"):
-            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+            remove(fresh.with_name(fresh.name + suffix))
         with Store(fresh):
             pass
-        rows = _copied(path, fresh)
+        for suffix in FILES[1:]:
+            if unusable(path, suffix):  # what is not one says nothing of the rest
+                remove(kept.with_name(kept.name + suffix))
+                path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
+        rows = 0 if unusable(path) else _copied(path, fresh)
+        remove(kept)
         # Before the database itself: SQLite would apply the old one's log to the new one.
-        for suffix in ("-wal", "-shm"):
+        for suffix in FILES[1:]:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).replace(kept.with_name(kept.name + suffix))
-        _exchange(path, fresh)
-        fresh.replace(kept)
+        if os.path.lexists(path):
+            rename(path, fresh, EXCHANGE)  # there is a database at every moment
+            fresh.replace(kept)
+        else:
+            fresh.replace(path)
         _settle(path.parent)
     except (OSError, sqlite3.Error) as error:
         raise StateError(f"{path} is damaged, and cannot be mended: {error}", "see that there is room on the disk") from None
@@ -59,7 +72,7 @@ def _copied(old: Path, new: Path) -> int:
         db.execute("BEGIN")
         for table in TABLES:
             for row in _rows(old, table):
-                if table != "bans" or _is_ban(row):
+                if _fits(table, row):
                     with contextlib.suppress(sqlite3.IntegrityError):  # twice, or not of the types; a full disk is neither
                         db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         _count_on(old, db)
@@ -112,20 +125,19 @@ def _read(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
         db.close()
 
 
-def _is_ban(row: tuple[Any, ...]) -> bool:
+def _fits(table: str, row: tuple[Any, ...]) -> bool:
+    """True if a row's addresses (and a ban's scope) are ones: what is not would stop every reader of the new database."""
     try:
-        Prefix(row[0], int.from_bytes(row[1], "big"), row[2])
-        Scope(row[3])
-    except (ValueError, TypeError, IndexError):
+        for version, address, length in _PREFIXES.get(table, ()):
+            bits = BITS[row[version]]
+            Prefix(row[version], int.from_bytes(row[address], "big"), bits if length is None else row[length])
+            if len(row[address]) != bits // 8:
+                return False
+        if table == "bans":
+            Scope(row[3])
+    except (ValueError, TypeError, IndexError, KeyError):
         return False
     return True
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Each has the other's name at once: there is a database at every moment. The guard may make no links."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
 
 
 def _settle(directory: Path) -> None:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from quietgate.errors import InputError
+from quietgate.host.reading import opened
 from quietgate.host.systemd import credential_words
 
 LONGEST = 4096
@@ -24,11 +25,11 @@ def secret(where: str, root: Path) -> str:
             raise InputError(f"there is no credential {name!r} here", credential_words(name))
         path = Path(directory) / name
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as stream:
+        with opened(path, follow=True) as stream:
             about = os.fstat(stream.fileno())
             if kind == "file" and (about.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or about.st_uid not in (0, os.geteuid())):
                 raise InputError(f"{path}: others than root may read or own this secret", f"chmod 600 {path}; chown root {path}")
-            found = stream.read(LONGEST + 1).strip()
+            found = stream.read(LONGEST + 1).decode().strip()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "see to the file that holds the secret") from None
     except UnicodeDecodeError:

@@ -7,7 +7,6 @@ is not a database, or not whole (`salvage.py`).
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import stat
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 from quietgate.errors import Damaged, NotPermitted, StateError
 from quietgate.host import guessers
+from quietgate.host.database_file import FILES, make_database, unusable
 from quietgate.host.systemd import start_words
 from quietgate.host.tables import LATER, SCHEMA, TABLES, VERSION
 from quietgate.net import BITS, Prefix
@@ -34,14 +34,15 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         with self.errors():
+            _look_at(path)
             if read_only:
-                _no_trap(path)
                 self.db = _open_read_only(path)
                 self.db.execute("PRAGMA trusted_schema=OFF")
             else:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 fresh = not path.exists()
-                _no_trap(path)
+                if fresh:
+                    make_database(path)
                 self.db = sqlite3.connect(path, timeout=10, isolation_level=None)
                 if fresh:
                     _as_its_directory(path)
@@ -97,7 +98,7 @@ class Store:
                 "WHERE until IS NULL OR until > ? ORDER BY version, first, length, scope", (now,)
             )  # fmt: skip
             for version, first, length, scope, since, until, reason, by in rows:
-                yield Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
+                yield Ban(_prefix(version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
 
     def made_by(self, by: str, since: float, limit: int) -> list[tuple[int, bytes, int, float]]:
         """IP version, packed first address, length and wall second of the last `limit` bans that somebody made for cause after
@@ -117,7 +118,7 @@ class Store:
                 "SELECT scope, since, until, reason, author FROM bans WHERE version=? AND first=? AND length=?",
                 (prefix.version, packed(prefix), prefix.length),
             ).fetchall()
-        return [Ban(prefix, Scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
+        return [Ban(prefix, _scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
 
     def covering(self, address: Prefix, now: float) -> list[Ban]:
         """Bans in force whose prefix covers this one, the widest first. One statement: the guard asks before each of its bans."""
@@ -130,7 +131,7 @@ class Store:
                 f"WITH wider (at, n) AS (VALUES {wider}) SELECT first, length, scope, since, until, reason, author FROM wider CROSS JOIN bans "
                 "ON version=? AND first=at AND length=n WHERE until IS NULL OR until > ?", (*rows, version, now)
             ).fetchall()  # fmt: skip
-        return [Ban(Prefix(version, int.from_bytes(first, "big"), length), Scope(scope), since, until, reason, by)
+        return [Ban(_prefix(version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
                 for first, length, scope, since, until, reason, by in found]  # fmt: skip
 
     def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
@@ -140,7 +141,7 @@ class Store:
                 "SELECT first, length, since, until, reason, author FROM bans WHERE version=? AND scope=? AND length<>? "
                 "AND (until IS NULL OR until > ?) ORDER BY first, length", (version, scope.value, length, now)
             ).fetchall()  # fmt: skip
-        return [Ban(Prefix(version, int.from_bytes(f, "big"), n), scope, since, until, reason, by)
+        return [Ban(_prefix(version, int.from_bytes(f, "big"), n), scope, since, until, reason, by)
                 for f, n, since, until, reason, by in rows]  # fmt: skip
 
     def soonest(self, count: int, now: float) -> list[Ban]:
@@ -150,7 +151,7 @@ class Store:
                 "SELECT version, first, length, scope, since, until, reason, author FROM bans "
                 "WHERE until IS NULL OR until > ? ORDER BY until IS NULL, until, since LIMIT ?", (now, count)
             ).fetchall()  # fmt: skip
-        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), since, until, reason, by)
+        return [Ban(_prefix(v, int.from_bytes(f, "big"), n), _scope(scope), since, until, reason, by)
                 for v, f, n, scope, since, until, reason, by in rows]  # fmt: skip
 
     def count(self, now: float) -> int:
@@ -203,7 +204,7 @@ class Store:
             rows = self.db.execute(
                 f"SELECT user, version, address, latest, witness FROM {table} WHERE latest > ? ORDER BY latest DESC, user", (since,)
             ).fetchall()
-        return [Login(user, Prefix(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
+        return [Login(user, _prefix(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
 
     def put_floor(self, rows: Iterable[tuple[Prefix, int]], until: float) -> None:
         """Keep these addresses of administrators (with their user numbers) open until wall time `until`, or longer if they were."""
@@ -219,7 +220,7 @@ class Store:
             rows = self.db.execute(
                 "SELECT version, address, uid, until FROM floor WHERE until > ? ORDER BY version, address", (now,)
             ).fetchall()
-        return [(Prefix(v, int.from_bytes(a, "big"), BITS[v]), uid, until) for v, a, uid, until in rows]
+        return [(_prefix(v, int.from_bytes(a, "big"), BITS[v]), uid, until) for v, a, uid, until in rows]
 
     def drop_floor(self, prefix: Prefix) -> None:
         """Take every address in this prefix off the floor."""
@@ -263,7 +264,7 @@ class Store:
                 "SELECT version, source, length, at, until, reason FROM observed WHERE at > ? ORDER BY at", (since,)
             ).fetchall()
         return [
-            Ban(Prefix(v, int.from_bytes(s, "big"), n), Scope.SSH, at, until, reason, "observed") for v, s, n, at, until, reason in rows
+            Ban(_prefix(v, int.from_bytes(s, "big"), n), Scope.SSH, at, until, reason, "observed") for v, s, n, at, until, reason in rows
         ]
 
     def past(self, source: Prefix) -> tuple[int, float]:
@@ -307,7 +308,7 @@ class Store:
             )
             for at, version, source, address, outcome, user, method, times in rows:
                 bits = BITS[version]
-                first, one = (Prefix(version, int.from_bytes(b, "big"), bits) for b in (source, address))
+                first, one = (_prefix(version, int.from_bytes(b, "big"), bits) for b in (source, address))
                 yield Guess(at, first, one, outcome, user, method, "", times)
 
     def forget_old(self, attempts: float, logins: float, size: int) -> bool:
@@ -350,7 +351,7 @@ class Store:
                     f"SELECT {columns}, {which} FROM bans WHERE until IS NULL OR until > ? GROUP BY version, scope, length", (now,)
                 )
             ]
-        return [Ban(Prefix(v, int.from_bytes(f, "big"), n), Scope(scope), since, until, reason, by)
+        return [Ban(_prefix(v, int.from_bytes(f, "big"), n), _scope(scope), since, until, reason, by)
                 for v, f, n, scope, since, until, reason, by, _ in rows]  # fmt: skip
 
     def shift(self, first: float, last: float, by: float, about: Iterable[tuple[str, str]]) -> None:
@@ -399,8 +400,7 @@ class Store:
             yield
         except sqlite3.Error as error:
             if damaged(error):
-                raise Damaged(f"{self._path}: {error}", "the guard mends it when it starts, and keeps what can be read: "
-                              f"{start_words('quietgate-guard', 'restart')}; nothing was changed") from None  # fmt: skip
+                raise Damaged(f"{self._path}: {error}", _mends()) from None
             # SQLite says only that it could not open it; whose fault that is shows at the folder, which is root's alone.
             if isinstance(error, sqlite3.OperationalError) and not os.access(self._path.parent, os.X_OK):
                 raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None
@@ -411,19 +411,21 @@ class Store:
             raise StateError(f"{self._path}: {error.strerror}", "make room, or make it writable; nothing was changed") from None
 
 
+def _look_at(path: Path) -> None:
+    wrong = next(filter(None, (unusable(path, suffix) for suffix in FILES)), "")
+    if wrong:
+        raise Damaged(wrong, _mends())
+
+
+def _mends() -> str:
+    return (
+        f"the guard mends it when it starts, and keeps what can be read: {start_words('quietgate-guard', 'restart')}; nothing was changed"
+    )
+
+
 def damaged(error: sqlite3.Error) -> bool:
     """True if SQLite says that the file is not a database, or not whole."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _no_trap(path: Path) -> None:
-    """Root writes this file in a directory of the guard's: a link that lay there would lead it elsewhere. Raises OSError."""
-    for end in ("", "-wal", "-shm", "-journal"):
-        with contextlib.suppress(FileNotFoundError):
-            file = path.with_name(path.name + end)
-            about = file.lstat()
-            if not stat.S_ISREG(about.st_mode):
-                raise OSError(errno.ELOOP, f"{file.name} is a link, or no file: take it away")
 
 
 def _as_its_directory(path: Path) -> None:
@@ -453,6 +455,21 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 def _row(b: Ban) -> tuple[int, bytes, int, str, float, float | None, str, str]:
     return (b.prefix.version, packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by)
+
+
+def _prefix(version: int, value: int, length: int) -> Prefix:
+    """A row's prefix. SQLite has no checksums: a row may hold what nobody wrote. Raises Damaged."""
+    try:
+        return Prefix(version, value, length)
+    except ValueError as error:
+        raise Damaged(f"the database holds what nobody wrote: {error}", _mends()) from None
+
+
+def _scope(text: str) -> Scope:
+    try:
+        return Scope(text)
+    except ValueError as error:
+        raise Damaged(f"the database holds what nobody wrote: {error}", _mends()) from None
 
 
 def packed(prefix: Prefix) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from quietgate.errors import StateError
 from quietgate.host.files import write_durably
 from quietgate.host.paths import Paths
+from quietgate.host.reading import read_text
 
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
@@ -131,7 +132,7 @@ def note_metrics(paths: Paths, wanted: tuple[str, str]) -> bool:
     """
     text = json.dumps({"listen": wanted[0], "textfile": wanted[1]})
     with contextlib.suppress(OSError, StateError):
-        if paths.metrics.exists() and paths.metrics.read_text() == text:
+        if paths.metrics.exists() and read_text(paths.metrics, 8192) == text:
             return False
         write_durably(paths.metrics, text, 0o644)
     return True
@@ -140,7 +141,7 @@ def note_metrics(paths: Paths, wanted: tuple[str, str]) -> bool:
 def noted_metrics(paths: Paths) -> tuple[str, str] | None:
     """The same, read; None where nothing was put in force since the boot."""
     try:
-        raw = json.loads(paths.metrics.read_text())
+        raw = json.loads(read_text(paths.metrics, 8192))
         return str(raw["listen"]), str(raw["textfile"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -156,16 +157,15 @@ def refresh_every(seconds: int) -> None:
     file = RUNNING / f"{TIMER}.d" / "interval.conf"
     wanted = f"[Timer]\nOnUnitInactiveSec=\nOnActiveSec={seconds}s\nOnUnitInactiveSec={seconds}s\n" if seconds != USUAL else ""
     try:
-        found = file.read_text()
+        found = read_text(file, 8192)
     except OSError:
         found = ""
     program = shutil.which("systemctl", path="/usr/bin:/bin")
     if found == wanted or program is None:
         return
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
+    with contextlib.suppress(OSError, StateError, subprocess.SubprocessError):
         if wanted:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(wanted)
+            write_durably(file, wanted, 0o644)
         else:
             file.unlink(missing_ok=True)
         for words in (["daemon-reload"], ["try-restart", TIMER]):

@@ -5,11 +5,9 @@ prometheus-client, since it is the format's own library: families, escaping and 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import socketserver
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from quietgate import __version__
 from quietgate.app.measure import Measures
 from quietgate.errors import HostError
 from quietgate.guard.alerts import Topic
+from quietgate.host.files import write_where_told
 from quietgate.ui.text import safe
 
 FRESH = 1.0  # seconds for which figures are not asked for again: several may scrape
@@ -128,19 +127,8 @@ def text(found: CollectorRegistry) -> bytes:
 
 
 def write(found: CollectorRegistry, file: Path) -> None:
-    """For node_exporter's textfile collector: whole or not at all, and readable by whoever runs it. Raises HostError."""
-    made = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as out:
-            made = out.name
-            out.write(text(found))
-            os.fchmod(out.fileno(), 0o644)
-        os.replace(made, file)
-    except OSError as error:
-        if made is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(made)
-        raise HostError(f"{file}: {error.strerror}", "make the directory, or name another file: textfile in [metrics]") from None
+    """For node_exporter's textfile collector: whole or not at all, and readable by whoever runs it. Raises HostError, InputError."""
+    write_where_told(file, text(found), 0o644)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -176,8 +164,11 @@ def server(found: CollectorRegistry, listen: str) -> WSGIServer:
     try:
         if listen.startswith("/"):
             Path(listen).unlink(missing_ok=True)
-            made: WSGIServer = _Unix(listen, _Quiet)  # type: ignore[arg-type]
-            os.chmod(listen, 0o660)
+            mask = os.umask(0o117)  # a chmod afterwards would follow a link that somebody puts there
+            try:
+                made: WSGIServer = _Unix(listen, _Quiet)  # type: ignore[arg-type]
+            finally:
+                os.umask(mask)
         else:
             host, _, port = listen.rpartition(":")
             kind = _Server6 if host.startswith("[") else _Server

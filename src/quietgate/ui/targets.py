@@ -31,7 +31,7 @@ def read_targets(arguments: tuple[str, ...], counting: Counting) -> tuple[list[R
     if not arguments and sys.stdin.isatty():
         raise InputError("no address was named", "name one or more, or pipe them in, one a line")
     rows: Iterable[tuple[str, str]] = (("argument", a) for a in arguments)
-    if not arguments or arguments == ("-",):
+    if is_list(arguments):
         rows = _lines()
     requests, mistakes = [], []
     for where, text in rows:
@@ -44,6 +44,11 @@ def read_targets(arguments: tuple[str, ...], counting: Counting) -> tuple[list[R
     if not requests and not mistakes:
         raise InputError("no address was named", "name one or more, or pipe them in, one a line")
     return requests, mistakes
+
+
+def is_list(arguments: tuple[str, ...]) -> bool:
+    """True if the targets come from standard input."""
+    return not arguments or arguments == ("-",)
 
 
 def _lines() -> Iterator[tuple[str, str]]:

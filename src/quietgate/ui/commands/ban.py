@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from quietgate.app import admins
-from quietgate.app.bans import Bans, Outcome, Protected
+from quietgate.app.bans import Bans, Consent, Outcome
 from quietgate.app.control import tell
 from quietgate.app.deciding import usable
 from quietgate.app.deeds import PATIENCE, Teller
 from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
-from quietgate.app.prepare import Prepared
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError
-from quietgate.host import sockets
+from quietgate.guard.never import Kind, never_banned
 from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
 from quietgate.host.sessions import who
 from quietgate.host.store import Store
-from quietgate.net import Prefix
-from quietgate.policy.model import prefixes_of
+from quietgate.host.surroundings import surroundings
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.targets import Mistake, read_targets
+from quietgate.ui.targets import Mistake, is_list, read_targets
 from quietgate.ui.text import moment, plural, safe
 from quietgate.values import Scope
 
@@ -42,16 +39,29 @@ WAIT = 10.0  # seconds that a ban waits for another change to end
 @click.option("--for", "length", metavar="TIME", help='How long: 10m, 2h, 30d, or "forever". Default: bans.manual.for.')
 @click.option("--scope", type=click.Choice([s.value for s in Scope]), help="The SSH ports, or every packet. Default: bans.manual.scope.")
 @click.option("--evict", is_flag=True, help="Also an administrator's address: ends its open connections, takes it off the floor.")
+@click.option(
+    "--force", is_flag=True, help="Also what this host needs (gateway, resolvers, time servers), and a network that it stands in."
+)
+@click.option("--yes", is_flag=True, help="Also prefixes wider than an IPv4 /16 or IPv6 /32.")
 @click.option("--reason", default="", metavar="TEXT", help="Kept with the ban, and shown by `bans` and `why`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(
-    settings: Settings, targets: tuple[str, ...], length: str | None, scope: str | None, evict: bool, reason: str, as_json: bool
+    settings: Settings,
+    targets: tuple[str, ...],
+    length: str | None,
+    scope: str | None,
+    evict: bool,
+    force: bool,
+    yes: bool,
+    reason: str,
+    as_json: bool,
 ) -> int:
     """Shut out addresses or prefixes. Effective before it returns, kept over reboots.
 
     A single address stands for its source: the /64, for IPv6 (write /128 for just the one). Addresses that must not
-    be shut out are refused with the reason; a prefix around one is narrowed.
+    be shut out are refused with the reason; a prefix around one is narrowed. What this host lives from is spared, unless
+    it is named with --force.
 
     \b
     sudo quietgate ban 203.0.113.9 --for 1d --reason "guessing"
@@ -66,6 +76,9 @@ def command(
     manual = prepared.policy.bans
     seconds = manual.manual_for if length is None else _seconds(length)
     chosen = Scope(scope or manual.manual_scope)
+    listed = is_list(targets)
+    if force and listed:
+        raise InputError("--force is for addresses that are named, not for a list", "name them after `quietgate ban --force`")
     requests, mistakes = read_targets(targets, prepared.policy.ssh.counting)
     with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
         now = time.time()
@@ -76,7 +89,10 @@ def command(
         floor = () if evict else admins.sources(store, counting, now)
         until = None if seconds is None else now + seconds
         bans = Bans(store, sets, counting, manual.max, Teller(Log(settings.root, PATIENCE)).tell)
-        outcome = bans.ban(requests, protected(prepared, floor), chosen, until, now, reason[:1000], who())
+        never = never_banned(prepared.policy, prepared.resolved, surroundings(settings.root), floor)
+        if force:
+            never = never.without({Kind.NEEDED, Kind.NETWORK})
+        outcome = bans.ban(requests, never, chosen, until, now, reason[:1000], who(), Consent(wide=yes, listed=listed))
         ended = 0
         if evict:
             ended = admins.evict(store, sets, [b.prefix for b in outcome.bans], prepared, now)
@@ -88,20 +104,6 @@ def command(
         if evict:
             print(f"evicted: {plural(ended, 'open SSH connection')} ended, and no address of theirs is kept open any more")
     return _code(outcome, mistakes)
-
-
-def protected(prepared: Prepared, floor: Iterable[Prefix] = ()) -> Protected:
-    """Who may not be banned under this policy, administrators, and the host itself."""
-    policy, resolved = prepared.policy, prepared.resolved
-    return Protected.of(
-        [
-            ("an administrator is or was logged in from there (--evict shuts out a stolen account)", floor),
-            ("it is in ssh.trusted", prefixes_of(policy.ssh.trusted, resolved)),
-            ("it is in firewall.allow", prefixes_of(policy.firewall.allow, resolved)),
-            ("it is in guard.never_ban", prefixes_of(policy.never_ban, resolved)),
-            ("it is an address of this host", sockets.own_addresses()),
-        ]
-    )
 
 
 def _seconds(text: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import uuid
@@ -16,8 +17,9 @@ from quietgate.app.deciding import usable
 from quietgate.app.parts import Parts
 from quietgate.app.report import Row, compared
 from quietgate.clock import format_duration, parse_duration
-from quietgate.errors import InputError, StateError
+from quietgate.errors import InputError
 from quietgate.host.book import Book
+from quietgate.host.files import write_where_told
 from quietgate.host.paths import Paths
 from quietgate.policy.routes import for_digest, key, recipients
 from quietgate.ui import digest as show
@@ -60,10 +62,7 @@ def command(settings: Settings, length: str | None, file: str | None, send: bool
     if file == "-":
         sys.stdout.write(show.page(found))
     elif file is not None:
-        try:
-            Path(file).write_text(show.page(found), encoding="utf-8")
-        except OSError as error:
-            raise StateError(f"{file}: {error.strerror}", "name a file that can be written") from None
+        write_where_told(Path(file), show.page(found).encode())
     elif not as_json:
         print(show.text(found, here()))
 
@@ -83,7 +82,10 @@ def _send(parts: Parts, since: float | None, now: float) -> None:
     with parts.store() as store:
         if since is None:
             usual = 7 * 86400.0 if policy.values["digest.every"] == "weekly" else 86400.0
-            since = max(float(store.about(SUMMED) or 0), now - 2 * usual) or now - usual
+            told = 0.0
+            with contextlib.suppress(ValueError):
+                told = float(store.about(SUMMED) or 0)
+            since = max(told, now - 2 * usual)
         name = uuid.uuid4().hex
         message = show.message(look.digest(parts, since, now), name)
         Book(store).write([], [Parcel(name, key(route), forms.plain(message), now, now)], [(SUMMED, str(now))])

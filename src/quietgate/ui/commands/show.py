@@ -41,12 +41,11 @@ def command(settings: Settings, files: tuple[Path, ...], origin: bool, as_json: 
 
 def _number(paths: Paths, prepared: Prepared) -> int:
     try:
-        newest = Generations(paths.generations).newest()
+        kept = Generations(paths.generations)
+        newest = kept.newest()
     except QuietgateError:
         return 1  # without root the number is not known; it only names chains
-    if newest is None:
-        return 1
-    return newest.number if newest.digest == prepared.digest else newest.number + 1
+    return newest.number if newest is not None and newest.digest == prepared.digest else kept.following(0)
 
 
 def _origins(prepared: Prepared, *, as_json: bool) -> None:
