@@ -189,7 +189,7 @@ def something_in_the_place_of_a_file(w: World, dice: random.Random) -> Iterator[
     """Of the key, a lock, the socket, the switch: a directory or a FIFO, while nobody looks."""
     w.guard.stop(9)
     run = w.pair.root / "run/quietgate"
-    for file in dice.sample([w.state / "key", run / "lock", run / "guard.lock", run / "control"], 2):
+    for file in dice.sample([w.state / "guard/key", run / "lock", run / "guard/lock", run / "guard/control"], 2):
         file.unlink(missing_ok=True)
         dice.choice((file.mkdir, lambda file=file: os.mkfifo(file)))()
     yield True

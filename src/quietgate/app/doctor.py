@@ -195,10 +195,15 @@ def _broken(parts: Parts) -> Iterator[Finding]:
                 f"{path} cannot be used ({one.why}): nobody can go back to it",
                 "look at the disk; the next change sets it aside",
             )
-    with contextlib.suppress(OSError):
-        for name in aside_in(parts.paths.state):
-            file = parts.paths.state / name
-            yield Finding("damaged", "advice", f"{file} was damaged, and set aside", f"look at the disk, then: rm -r {file}")
+    for directory in (parts.paths.state, parts.paths.guard_state):
+        with contextlib.suppress(OSError):
+            for name in aside_in(directory):
+                yield Finding(
+                    "damaged",
+                    "advice",
+                    f"{directory / name} was damaged, and set aside",
+                    f"look at the disk, then: rm -r {directory / name}",
+                )
 
 
 def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
