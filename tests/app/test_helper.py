@@ -29,7 +29,7 @@ to = "webhook"
 url = "http://127.0.0.1:1/hook"
 secret = "file:/hook.key"
 """
-RECORD = Record(1, "", "", (22,), ("p",), 0.0, contents=(("p", POLICY),))
+RECORD = Record(1, "0" * 64, "chain g1_in", (22,), ("p",), 0.0, contents=(("p", POLICY),))
 
 
 @pytest.fixture

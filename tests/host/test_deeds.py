@@ -11,7 +11,7 @@ from quietgate.host import deeds as module
 from quietgate.host.deeds import add, last_about, newest, read
 from quietgate.host.salvage import salvage
 from quietgate.host.store import Store
-from quietgate.host.tables import LATER, SCHEMA
+from quietgate.host.tables import LATER, SCHEMA, VERSION
 from quietgate.net import parse_address
 from quietgate.values import Ban, Deed, Scope, What
 
@@ -96,7 +96,7 @@ def test_an_older_database_gets_it_and_a_reader_bears_one_that_has_not(tmp_path:
         assert list(read(store)) == []
     with Store(path) as store:
         assert put(store, bans(1))[0].id == 1
-        assert store.db.execute("PRAGMA user_version").fetchone()[0] == 4
+        assert store.db.execute("PRAGMA user_version").fetchone()[0] == VERSION
 
 
 def test_a_clock_that_is_set_moves_it_with_the_bans(tmp_path: Path) -> None:

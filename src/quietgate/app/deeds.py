@@ -23,7 +23,7 @@ from quietgate.values import Deed, What
 SINGLY = 100  # deeds that get a line each in any WINDOW; of more there is one line for each call
 WINDOW = 10.0  # seconds
 PATIENCE = 1.0  # seconds that a command waits for a log that is behind; the guard never does
-# What journald's MESSAGE_ID says of each kind (made with `journalctl --new-id128`); public, never changed.
+# What journald's MESSAGE_ID says of each kind (systemd-id128(1) made them); public, never changed.
 IDS = {
     What.BAN: "c73b744ab5074876a5987da61cf0b1ce",
     What.UNBAN: "3ebf9776a99446478831fbe11d8af6ff",

@@ -23,6 +23,7 @@ from quietgate.host.logfile import Lines, LogFile, Place
 from quietgate.host.paths import Paths
 from quietgate.host.sight import writers as find_writers
 from quietgate.host.sshd_units import Writers
+from quietgate.pages import page
 
 BACK = 86400.0  # seconds of log that a first start reads: the longest window of a detector
 LOOK = 5.0  # seconds after which a file is looked at without having been told
@@ -230,7 +231,7 @@ class InputSource(Source):
 def _said(error: Exception) -> str:
     if isinstance(error, PermissionError) and error.filename:
         return (f"{error.filename} may not be read by the guard's user: let the group adm read it, or let him read everything "
-                "(docs/guard.md, Where the lines come from)")  # fmt: skip
+                f"({page('guard')}, Where the lines come from)")  # fmt: skip
     return f"{type(error).__name__}: {error}"
 
 
