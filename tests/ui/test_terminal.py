@@ -221,7 +221,7 @@ TABLE = [
 
 
 def test_columns_shrink_then_stand_below_then_are_blocks() -> None:
-    assert Screen(74).table(TABLE, free=(2, 3), head=True).split("\n") == [
+    assert Screen(77).table(TABLE, free=(2, 3), head=True).split("\n") == [
         "ADDRESS             SINCE                BY               REASON",
         "2001:db8:66:5::/64  2026-11-25 00:22:01  a robot of ours  it guessed names",
         "                                                          and passwords",
