@@ -142,7 +142,7 @@ def a_guard_that_is_not_root_guards(m: Machine) -> None:
     m.ssh("true")
     wait_for(lambda: OUTSIDE in m.sh("nft list set inet quietgate floor4_32"), "the administrator is on the floor", 10)
     m.sh("nft flush ruleset")
-    wait_for(lambda: "table inet quietgate" in m.sh("nft list tables"), "the table is back", 10)
+    wait_for(lambda: "goto g1_in" in m.run("nft list chain inet quietgate input").stdout, "the rules are back", 10)
     assert not m.answers(ATTACKER)
 
 

@@ -21,6 +21,7 @@ from quietgate.errors import KernelError
 from quietgate.host import handshake, sessions, sockets, sshd_config, sshd_units
 from quietgate.host.sshd_config import Config, Daemon, SshPorts
 from quietgate.host.sshd_units import Writers
+from quietgate.host.systemd import start_words
 from quietgate.net import Prefix, parse_address
 from quietgate.values import Flow, Session
 
@@ -188,7 +189,9 @@ def _ask(request: dict[str, Any], within: float = WITHIN) -> dict[str, Any]:
 
 
 def _nothing(why: str) -> KernelError:
-    return KernelError(f"quietgate-helper does not tell what only root may see: {why}", 0, "see its log: journalctl -u quietgate-helper")
+    return KernelError(
+        f"quietgate-helper does not tell what only root may see: {why}", 0, f"see its log: {start_words('quietgate-helper', 'log')}"
+    )
 
 
 def _rows(found: dict[str, Any]) -> list[Any]:

@@ -26,5 +26,5 @@ def command(settings: Settings, as_json: bool) -> None:  # noqa: ARG001
     quietgate helper                         started by quietgate-helper.socket
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        raise InputError("no socket was handed over", "systemctl start quietgate-helper.socket")
+        raise InputError("no socket was handed over", "start quietgate-helper.socket")
     Helper(Parts.at(Paths(settings.root)), socket.socket(fileno=FIRST)).run()
