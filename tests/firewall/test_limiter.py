@@ -84,7 +84,7 @@ def test_off_leaves_the_door_and_no_slots() -> None:
 
 def test_without_a_limit_the_reserve_holds_and_nobody_is_counted() -> None:
     ruleset = compiled('limit = "off"')
-    assert "waiting_6_125" in {p.name for p in parts(ruleset.chain("ssh_count")) if isinstance(p, r.Place)}
+    assert "waiting_6_125" in {p.name for p in parts(ruleset.chain("ssh_take")) if isinstance(p, r.Place)}
     assert not [s for s in ruleset.state_sets if s.name.startswith(("slot", "wide", "knownrate"))]
 
 
@@ -102,7 +102,7 @@ def test_who_is_refused_gives_back_what_this_turn_took_and_nothing_else() -> Non
     refuse = compiled("").chain("ssh_refuse").rules[0]
     assert [type(p) for p in refuse.parts] == [r.Waits, r.Jump], "an earlier turn's place stays"
     count = [rule.id for rule in compiled("").chain("ssh_count").rules]
-    assert count.index("ssh.held") < count.index("ssh.fresh") < count.index("ssh.place")
+    assert count.index("ssh.held") < count.index("ssh.fresh") < count.index("ssh.known4")
 
 
 def test_everything_taken_on_the_way_is_given_back_by_both_ends() -> None:
@@ -136,7 +136,7 @@ def test_a_network_is_never_smaller_than_a_source() -> None:
 def test_known_sources_are_asked_about_when_their_handshake_is_proven_and_take_no_stranger_s_place() -> None:
     count = compiled("").chain("ssh_count")
     ids = [rule.id for rule in count.rules]
-    assert ids.index("ssh.known4") < ids.index("ssh.place")
+    assert ids.index("ssh.known4") < ids.index("ssh.spare4")
     assert not any(isinstance(p, r.Take) for c in chains(compiled(""), "ssh_syn") for p in parts(c)), "forged SYNs empty no bucket"
     assert "ssh_known4" not in {c.name for c in compiled('known = "off"').chains}
 
@@ -270,3 +270,14 @@ def test_a_client_s_reset_ends_nothing_by_itself_while_a_place_is_held() -> None
     assert met(packet("rst ack", settled=True), memory).passed[:1] == ["ssh.gone4"]
     assert len(memory.places) == 2
     assert memory.sets["share4_1_6_125_24"]
+
+
+def test_who_is_over_the_limit_or_the_share_has_not_taken_a_place_for_a_moment() -> None:
+    """The kernel counts a place for a while that was given back at once."""
+    ruleset = compiled("")
+    taking = {c.name for c in ruleset.chains for p in parts(c) if isinstance(p, r.Place) and p.name.startswith("waiting")}
+    assert taking == {"ssh_take"}
+    assert {c.name for c in ruleset.chains for p in parts(c) if isinstance(p, r.Goto) and p.chain == "ssh_take"} == {"ssh_share"}
+    assert {c.name for c in ruleset.chains for p in parts(c) if isinstance(p, r.Goto) and p.chain == "ssh_share"} == {
+        "ssh_spare4", "ssh_spare6", "ssh_spare6x"
+    }  # fmt: skip

@@ -1,7 +1,7 @@
 """The way in of whoever is trusted or on the floor: nothing refuses them, and one source cannot fill sshd.
 
-Every packet of theirs passes but one: the third packet of a handshake, while their source logs in too often at the same time. It is
-dropped, the server sends its SYN-ACK again after a second, and the client's answer asks again (firewall/places).
+Every packet of theirs passes but two: a SYN, and the third packet of a handshake, while their source logs in too often at the same
+time. They are dropped, the client or the server sends again after a second, and that asks again (firewall/places).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from quietgate.errors import Origin
 from quietgate.firewall import names
 from quietgate.firewall.limiter import CLOSING, RST, SYN, Door, refusal
-from quietgate.firewall.places import own_rules
+from quietgate.firewall.places import own_look, own_rules
 from quietgate.firewall.rules import (
     Accept,
     Assured,
@@ -50,6 +50,9 @@ def chains(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Chain]:
     ))  # fmt: skip
     yield Chain("friend_syn", (
         Rule("friend.again", (Expires(CLOSING, longer=True), Socket(wildcard=False), Accept()), origin),
+        *own_look(places, "friend.look", None, (Goto("friend_open"),), (Goto("friend_open"),) if ssh.observe else (Drop(),), origin),
+    ))  # fmt: skip
+    yield Chain("friend_open", (
         Rule("friend.anew", (Leave(names.refused()),), origin),
         Rule("friend.reopen", (Settled(), Place(names.reopened()), Accept()), origin),
         Rule("friend.open", (Accept(),), origin),

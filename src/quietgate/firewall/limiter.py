@@ -166,14 +166,16 @@ def chains(ssh: Ssh, door: Door, from_rules: tuple[Rule, ...], origin: Origin | 
     yield Chain("ssh_prove", tuple(_prove(ssh, origin)))
     yield Chain("ssh_count", tuple(_proven(ssh, places, origin)))
     if places is not None:
-        yield shares.share_chain(places, origin)
-        yield Chain("ssh_place", tuple(_strangers(ssh, origin)))
+        yield from shares.place_chains(places, origin)
+        yield Chain("ssh_place", (*shares.sits(places, origin), *_strangers(ssh, origin)))
         yield from shares.end_chains(places, origin)
     for name, _, key in keys(ssh.counting):
         if ssh.known is not None:
             yield from _known(ssh, places, name, key, origin)
         if ssh.limit is not None:
-            yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, name, origin)))
+            yield Chain(f"ssh_gate{name}", tuple(_look(ssh, key, f"ssh.free{name}", "ssh_open", "ssh_full", origin)))
+            if places is not None:
+                yield Chain(f"ssh_spare{name}", tuple(_look(ssh, key, f"ssh.spare{name}", "ssh_share", "ssh_refuse", origin)))
             yield Chain(f"ssh_count{name}", tuple(_count(ssh, name, key, origin)))
     yield Chain("ssh_open", tuple(_open(ssh, door, origin)))
     yield Chain("ssh_in", tuple(_in(door, origin)))
@@ -195,10 +197,10 @@ def _counts(ssh: Ssh) -> bool:
 def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     # The stack answers a SYN on a live connection by itself (RFC 5961 4); marking it would count the session again.
     yield Rule("ssh.again", (Expires(CLOSING, longer=True), Socket(wildcard=False), Count("ssh_again"), Accept()), origin)
+    yield from _if_known(ssh, "hello", lambda name: f"ssh_hello{name}" if ssh.reserve else "ssh_open", origin)
     if ssh.limit is None:
         yield Rule("ssh.unlimited", (Goto("ssh_open"),), origin)
         return
-    yield from _if_known(ssh, "hello", lambda _: "ssh_open", origin)
     yield from _by_key(ssh, "gate", origin)
 
 
@@ -233,11 +235,13 @@ def _in(door: Door, origin: Origin | None) -> Iterator[Rule]:
 
 
 def _proven(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
+    if places is not None:
+        yield from shares.joined(places, origin)
     yield from _if_known(ssh, "known", lambda name: f"ssh_known{name}", origin)
     if places is None:
         yield from _strangers(ssh, origin)
     else:
-        yield from shares.take_place(places, origin)
+        yield from _by_key(ssh, "spare", origin) if ssh.limit is not None else (Rule("ssh.unlimited.share", (Goto("ssh_share"),), origin),)
 
 
 def _strangers(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
@@ -259,6 +263,9 @@ def _known(ssh: Ssh, places: Places | None, name: str, key: Key, origin: Origin 
     chain = f"ssh_known{name}"
     if places is not None:
         begun = f"ssh_begun{name}"
+        hello: tuple[Part, ...] = (Goto("ssh_open"),)
+        look = shares.own_look(places, "ssh.wait", name, hello, hello if ssh.observe else (Drop(),), origin)
+        yield Chain(f"ssh_hello{name}", tuple(look))
         there: tuple[Part, ...] = (Goto(begun),)
         yield Chain(chain, tuple(shares.own_rules(places, "ssh.known", name, there, there if ssh.observe else (Drop(),), origin)))
         chain = begun
@@ -286,14 +293,14 @@ def _refuse(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[
     yield Rule("ssh.reset", (Reject(reset=True),), origin)
 
 
-def _look(ssh: Ssh, key: Key, name: str, origin: Origin | None) -> Iterator[Rule]:
-    """Let a SYN in when a slot is free. Asked by absence: a lookup that finds an element also runs the element's
+def _look(ssh: Ssh, key: Key, start: str, then: str, otherwise: str, origin: Origin | None) -> Iterator[Rule]:
+    """Go on when a slot is free. Asked by absence: a lookup that finds an element also runs the element's
     bucket, which is empty, and would not match (nft_lookup.c, nft_set_elem_update_expr).
     """
     for index, slot in reversed(list(enumerate(_slots(ssh, key.version), 1))):
         # The last slot first: a source that has had none costs one lookup.
-        yield Rule(f"ssh.free{name}.{index}", (InSet(key, slot.name, shared=True, absent=True), Goto("ssh_open")), origin)
-    yield Rule(f"ssh.full{name}", (Goto("ssh_full"),), origin)
+        yield Rule(f"{start}.{index}", (InSet(key, slot.name, shared=True, absent=True), Goto(then)), origin)
+    yield Rule(f"{start}.none", (Goto(otherwise),), origin)
 
 
 def _by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:

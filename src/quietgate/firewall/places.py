@@ -16,7 +16,7 @@ Shares. Each network (an IPv4 /24, an IPv6 /48) has a few tokens, kept like the 
 A place takes one, and remembers its number in a set of conntrack ids, so that its end gives back that very token.
 
 Exempt sources (known, trusted, on the floor) take no stranger's place. Each has tokens of its own; a connection without one is
-not refused but waits: its third packet is dropped, and the retransmission asks again. Only the guard sees a login, so such a
+not refused but waits: its SYN is dropped, and the retransmission asks again (its third packet, where several came at once). Only the guard sees a login, so such a
 token lasts a few seconds by itself, and as long as the connection where the guard renews it.
 """
 
@@ -59,7 +59,7 @@ MOST = 8  # tokens of one network or source: each is a set, and a few rules
 NETWORK4, NETWORK6 = 24, 48  # what one customer gets at most, or a provider's rack
 OWN_FOR = 3  # seconds that an exempt source's token lasts by itself; the guard renews it each second
 REJOINS = 5  # seconds: read back within one packet
-OWN_SIZE = 4096  # exempt sources that log in at the same time
+SIZE = 65536  # of the sets beside the places: who is refused leaves at once, but is counted until the sweep
 SWEEP = 200  # milliseconds after which a place that was given back is free: until then the kernel still counts it
 FIN = Flags(("fin",), ("fin",))
 RESET = Flags(("rst", "ack"), ("rst", "ack"))
@@ -143,30 +143,37 @@ class Places:
         flags = ("dynamic", "timeout")
         yield StateSet(self.set, "typeof ct id", flags, self.count, self.grace, gc=SWEEP)
         for version in (4, 6):
-            yield StateSet(self.sitting(version), names.ends(version), flags, 4 * self.count + 16, self.grace, gc=SWEEP)
-        yield StateSet(self.rejoined, "typeof ct id", flags, 4 * self.count + 16, REJOINS)
-        for tokens, seconds, size in ((self.shares(), self.grace, 4 * self.count + 16), (self.owns(), OWN_FOR, OWN_SIZE)):
+            yield StateSet(self.sitting(version), names.ends(version), flags, SIZE, self.grace, gc=SWEEP)
+        yield StateSet(self.rejoined, "typeof ct id", flags, SIZE, REJOINS)
+        for tokens, seconds, size in ((self.shares(), self.grace, SIZE), (self.owns(), OWN_FOR, SIZE)):
             for connections, sources in tokens:
                 yield StateSet(connections, "typeof ct id", flags, size, seconds, gc=SWEEP)
                 for version, name in sources.items():
                     yield StateSet(name, names.TYPE[version], flags, size, seconds, gc=SWEEP)
 
 
-def take_place(places: Places, origin: Origin | None) -> Iterator[Rule]:
-    """A stranger's place, then a token of its network. Where the connection holds one from before, it may still be that connection,
-    and what refuses it now must not free the place (`undo`).
-    """
+def joined(places: Places, origin: Origin | None) -> Iterator[Rule]:
+    """Where the connection holds a place from before, it may still be that connection: what refuses it now must not free it (`undo`)."""
     yield Rule("ssh.held", (Waits(places.set), Place(places.rejoined)), origin)
     yield Rule("ssh.fresh", (Waits(places.set, absent=True), Leave(places.rejoined)), origin)
-    yield Rule("ssh.place", (Place(places.set), Goto("ssh_share")), origin)
-    yield Rule("ssh.noplace", (Count("ssh_reserved"), Goto("ssh_refuse")), origin)
 
 
-def share_chain(places: Places, origin: Origin | None) -> Chain:
-    """The token of a stranger's network."""
-    sits = (Rule(f"ssh.sits{v}", (Remember(v, places.sitting(v)),), origin) for v in (4, 6))
-    rules = _tokens("ssh.share", keys(places.networks), places.shares(), (Goto("ssh_place"),), origin)
-    return Chain("ssh_share", (*sits, *rules, Rule("ssh.noshare", (Count("ssh_share"), Goto("ssh_refuse")), origin)))
+def place_chains(places: Places, origin: Origin | None) -> Iterator[Chain]:
+    """The token of a stranger's network, then a place. In this order: for a moment the kernel still counts a place that was given back
+    (SWEEP), so who is refused for other reasons must not even have taken one.
+    """
+    share = _tokens("ssh.share", keys(places.networks), places.shares(), (Goto("ssh_take"),), origin)
+    yield Chain("ssh_share", (*share, Rule("ssh.noshare", (Count("ssh_share"), Goto("ssh_refuse")), origin)))
+    yield Chain("ssh_take", (
+        Rule("ssh.place", (Place(places.set), Goto("ssh_place")), origin),
+        Rule("ssh.noplace", (Count("ssh_reserved"), Goto("ssh_refuse")), origin),
+    ))  # fmt: skip
+
+
+def sits(places: Places, origin: Origin | None) -> Iterator[Rule]:
+    """Who has a place is known by both ends, too."""
+    for version in (4, 6):
+        yield Rule(f"ssh.sits{version}", (Remember(version, places.sitting(version)),), origin)
 
 
 def undo(places: Places, origin: Origin | None) -> Rule:
@@ -180,6 +187,18 @@ def own_rules(
     """A token of an exempt source, then `end`; without one the connection waits. `only`: that way of counting alone."""
     ways = tuple(w for w in keys(places.counting) if only is None or w[0] == only)
     yield from _tokens(start, ways, places.owns(), end, origin)
+    yield Rule(f"{start}.wait", (Count("ssh_waits"), *wait), origin)
+
+
+def own_look(
+    places: Places, start: str, only: str | None, end: tuple[Part, ...], wait: tuple[Part, ...], origin: Origin | None
+) -> Iterator[Rule]:
+    """The same for a SYN, which only looks: while every token is taken it is dropped, so that nobody waits in the server's queue."""
+    for name, guard, key in keys(places.counting):
+        if only is None or name == only:
+            for index, (_, sources) in enumerate(places.owns(), 1):
+                free = InSet(key, sources[key.version], shared=True, absent=True)
+                yield Rule(f"{start}{name}.{index}", (*guard, free, *end), origin)
     yield Rule(f"{start}.wait", (Count("ssh_waits"), *wait), origin)
 
 
