@@ -20,7 +20,7 @@ from tests.kernel.people import Session
 UNIT_OF_SSHD = (
     "$(ls -d /sys/fs/cgroup/systemd/system.slice/ssh.service /sys/fs/cgroup/system.slice/ssh.service 2>/dev/null | head -n 1)/cgroup.procs"
 )
-ATTACKER, STRANGER = "198.18.208.66", "198.18.208.7"
+ATTACKER, STRANGER = "198.18.208.66", "198.18.210.7"  # of two networks: neighbours share their places
 UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-helper.service", "quietgate-resolve@.service",
          "quietgate-deliver@.service", "quietgate-metrics.service")  # fmt: skip
 # Writes down each message, and whose process sent it.

@@ -139,7 +139,7 @@ def a_guard_that_is_not_root_guards(m: Machine) -> None:
         type_passwords(m.outside, ATTACKER, "198.18.200.2", "alice", 3)
     wait_for(lambda: ATTACKER in m.sh("quietgate bans"), "it is banned", 10)
     wait_for(lambda: ATTACKER not in m.sh("ss -Htn state established"), "what it held is ended", 5)
-    m.ssh("true")
+    m.ssh("sleep 1")
     wait_for(lambda: OUTSIDE in m.sh("nft list set inet quietgate floor4_32"), "the administrator is on the floor", 10)
     m.sh("nft flush ruleset")
     wait_for(lambda: "goto g1_in" in m.run("nft list chain inet quietgate input").stdout, "the rules are back", 10)
