@@ -23,11 +23,10 @@ import threading
 import time
 from pathlib import Path
 
-from tests.host.records import utmp, write_wtmp
 from tests.kernel.attack import strangers
 from tests.kernel.guarded import guarded
 from tests.kernel.lab import SERVER4, Pair, Wire, make_pair
-from tests.kernel.people import logged_in
+from tests.kernel.people import have_logged_in, logged_in
 from tests.kernel.test_attacks_places import FILLER, refused_then_right, reset_in_window
 from tests.kernel.test_reserve import KNOWN, STARTUPS, attacked, known
 
@@ -108,7 +107,7 @@ def cunning(way: str) -> tuple[int, int]:
     with make_pair(Path(tempfile.mkdtemp())) as pair, contextlib.ExitStack() as stack:
         strangers(pair)
         pair.sshd(STARTUPS)
-        write_wtmp(pair.root, *(utmp("anna", a, time.time() - 86400) for a in (KNOWN, FILLER)))
+        have_logged_in(pair, *(("anna", a, time.time() - 86400) for a in (KNOWN, FILLER)))
         if way == "ours":
             stack.enter_context(guarding(pair, policy(way)))
         else:
