@@ -162,7 +162,7 @@ def forged_lines_are_not_believed(m: Machine) -> None:
             m.sh(f"setpriv --reuid=65534 --clear-groups logger -t 'sshd[77]' -p auth.info '{line}'")
     m.sh("logger -t 'sshd[78]' 'Failed password for root from 198.18.208.97 port 5 ssh2'")
     # A real line after them: when its login is known, they have been read.
-    wait_for(lambda: m.ssh("sleep 0.2", STRANGER) or STRANGER in m.sh("nft list set inet quietgate known4_32"), "the real one is known", 20)
+    wait_for(lambda: m.ssh("sleep 1", STRANGER) or STRANGER in m.sh("nft list set inet quietgate known4_32"), "the real one is known", 20)
     kernel = m.sh("nft list table inet quietgate")
     assert not [a for a in ("198.18.208.99", "198.18.208.98", "198.18.208.97", "198.18.208.96", "198.18.208.95") if a in kernel]
 

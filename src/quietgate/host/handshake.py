@@ -23,6 +23,7 @@ from quietgate.net import Prefix
 from quietgate.values import Flow, Session
 
 CHECKS = (0.0, 0.05, 0.2, 1.0)  # seconds: a session opens a moment after the line that tells of it
+FOLLOWED = 0.5  # seconds for which the process of a line is followed
 MOST = 64  # connections that are followed at a time; anybody can open some, the newest wait until one ends
 FIND = 0.05  # seconds between two looks for new connections: key exchange alone takes longer
 NEAR = 0.002  # seconds between two looks at a process that may log in at any moment
@@ -61,11 +62,16 @@ class Process:
             return any(target == f"socket:[{inode}]" for target in held) and self.lives()
         return False
 
-    def waits(self) -> bool:
-        """Return whether nobody had logged in in it when it was seen first, as far as the kernel tells: no login user, or one that it has
-        inherited and may change.
+    def has_logged_in(self) -> int | None:
+        """Return the user who has logged in in it, whenever that was; None where the kernel does not tell for sure.
+
+        What it may have inherited from its daemon is no login: its audit session has to be another than that of the sshd that made it.
         """
-        return audit(self.pid)[1] == self._session
+        uid, session = audit(self.pid)
+        parent = status_of(self.pid, "PPid:")
+        if uid == UNSET or comm(parent) not in DAEMONS or status_of(parent, "Uid:", UNSET) != 0 or audit(parent)[1] == session:
+            return None
+        return uid if self.lives() else None
 
     def login(self) -> int | None:
         """Return the user who has logged in in it since it was seen first; None while nobody has.
@@ -155,9 +161,11 @@ async def login_of_line(ports: frozenset[int], pid: int, uid: int, address: Pref
     begun = time.monotonic()
     with contextlib.closing(Process(pid)) as process:
         flow = next((f for f in _flows(ports) if (f.peer, f.peer_port) == (address, port)), None)
-        if flow is not None and process.holds(flow.inode) and process.waits():
+        if flow is not None and process.holds(flow.inode):
+            if process.has_logged_in() == uid:  # journald hands a line on up to 250 ms after it was written
+                return Session(uid, flow, "loginuid")
             # Nothing else meanwhile: to look at all sessions takes longer than some logins last.
-            while time.monotonic() - begun < CHECKS[-1] and process.lives():
+            while time.monotonic() - begun < FOLLOWED and process.lives():
                 if process.login() == uid:
                     return Session(uid, flow, "loginuid")
                 await asyncio.sleep(NEAR)
