@@ -221,7 +221,7 @@ def test_the_test_says_of_each_route_what_came_of_it(pair: Pair) -> None:
         web.stop()
         web.start(302)
         assert "a redirection, which is not followed" in pair.quietgate("alerts", "test", expect=1)
-    pair.policy("")
+    pair.up("")
     assert "no route" in pair.quietgate("alerts", "test", expect=2)
 
 

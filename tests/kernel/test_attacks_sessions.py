@@ -32,11 +32,15 @@ def test_seven_sessions_older_than_the_load_live_on(pair: Pair, options: tuple[s
         assert pair.counters()["ssh_counted"] == 0
 
 
+# Whoever is on the floor has rules of their own.
+NO_FLOOR = '[lockout]\nadmins = ["nobody"]\n'
+
+
 @pytest.mark.parametrize(("options", "remedies"), [((), ("ssh.live4", "ssh.socket")), (BOUND, ("ssh.live4",))], ids=["any", "bound"])
 def test_they_die_where_only_conntrack_is_asked(pair: Pair, options: tuple[str, ...], remedies: tuple[str, ...]) -> None:
     sshd = pair.sshd(*options)
     with sessions(pair, sshd, ADMIN, 2) as open_now:
-        pair.up()
+        pair.up(NO_FLOOR)
         without(pair, *remedies)
         assert echoes(open_now, 0.5) == [False] * 2
 
@@ -44,7 +48,7 @@ def test_they_die_where_only_conntrack_is_asked(pair: Pair, options: tuple[str, 
 def test_they_die_where_a_new_entry_reads_as_closing(pair: Pair) -> None:
     sshd = pair.sshd(*BOUND)
     with sessions(pair, sshd, ADMIN, 2) as open_now:
-        pair.up()
+        pair.up(NO_FLOOR)
         stray = "tcp dport 22 ct direction original ct status & confirmed == 0 tcp flags & (fin | syn | rst | ack) == ack drop"
         instead(pair, "ssh.stray", stray)
         assert echoes(open_now, 0.5) == [False] * 2

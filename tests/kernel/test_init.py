@@ -138,7 +138,7 @@ def test_init_says_what_it_found_and_chose(pair: Pair) -> None:
     set_up(pair, KIND["mail"])
     said = pair.quietgate("init", "--closed")
     assert "SSH ports: 22" in said
-    assert f"logged in before: bert from 2001:db8:18::2, anna from {CLIENT4}; known" in said
+    assert f"logged in before, as logs tell: bert from 2001:db8:18::2, anna from {CLIENT4}; they are strangers until" in said
     assert "master (tcp 25)" in said
     assert "each got a rule" in said
     assert "rspamd" not in said, "loopback is nobody's business"

@@ -53,14 +53,16 @@ def test_output_default_drop(open_host: Sshd) -> None:
 
 
 def test_a_typo_in_trusted_and_from(closed_host: Sshd) -> None:
-    """He means .7 and writes .70: the floor keeps the address from which he is logged in."""
+    """They mean .7 and write .70: it is refused, and with --force the floor keeps the address from which they are logged in."""
     pair = closed_host.pair
     with logged_in(closed_host) as session:
         pair.policy('[ssh]\nfrom = ["198.19.0.70"]\ntrusted = ["198.19.0.70"]\n' + CLOSED)
-        pair.quietgate("up", "--now")
+        assert ADMIN in pair.quietgate("up", "--now", expect=4)
+        pair.quietgate("up", "--force", "--detach")
+        pair.quietgate("confirm", "--anyway")
         assert session.alive()
         assert log_in(closed_host)
-    assert log_in(closed_host), "and for a day after he has left"
+    assert log_in(closed_host), "and for a day after they have left"
     assert not log_in(closed_host, "198.19.0.71")
 
 

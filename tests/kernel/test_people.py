@@ -159,7 +159,6 @@ def test_known_is_kept_over_a_boot_and_over_down_and_up(pair: Pair) -> None:
     sshd = pair.sshd()
     logged_in(pair, OFFICE, DAY)
     pair.up("")
-    (pair.root / "var/log/wtmp").unlink()  # logrotate
     pair.quietgate("down")
     pair.quietgate("boot")
     assert all(monitor(pair, sshd, 10))
