@@ -17,6 +17,8 @@ from bench.guard import Guard, appended, guarding, line
 from tests.kernel.attack import BOUND, SEQ, Hand, sessions, settled, strangers
 from tests.kernel.lab import SERVER4, SERVER6, Pair, Wire, tcp_packet, wait_for
 
+pytestmark = pytest.mark.long
+
 STARTUPS = "MaxStartups 10:30:60"
 PLACES = 6  # strangers' part of ten
 SHARE = 2  # of one network, of six

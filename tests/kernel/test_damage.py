@@ -13,6 +13,8 @@ import pytest
 
 from tests.kernel.lab import QUIETGATE, SERVER4, Pair, wait_for
 
+pytestmark = pytest.mark.long
+
 BANNED = "198.19.0.9"
 FILES = {
     "generations/2.json": "var/lib/quietgate/generations/2.json",

@@ -13,6 +13,8 @@ from tests.kernel.containers import INSIDE, PUBLISHED, SERVED, Docker
 from tests.kernel.lab import QUIETGATE, SERVER4, Pair
 from tests.kernel.test_containers import DROP, RULE, box, published  # noqa: F401  a fixture
 
+pytestmark = pytest.mark.long
+
 ENEMY, FRIEND, STRANGER = "198.19.5.1", "198.19.5.2", "198.19.1.1"
 DENY = f'[firewall]\ndeny = ["{ENEMY}"]\n'
 BROKEN = '[ssh]\nlimit = "9/min"\n'
@@ -127,7 +129,7 @@ def as_nobody(pair: Pair, program: str, *words: str) -> subprocess.CompletedProc
     """A command on the server by a user who is not root, and may look at the policy."""
     for place in (pair.root, *pair.root.parents):
         if place != Path("/tmp") and Path("/tmp") in place.parents:
-            place.chmod(place.stat().st_mode | 0o011)
+            place.chmod(place.stat().st_mode | 0o055)
     full = ["ip", "netns", "exec", pair.server.name, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
             str(QUIETGATE.with_name(program)), "--root", str(pair.root), *words]  # fmt: skip
     return subprocess.run(full, capture_output=True, text=True, check=False, timeout=60)

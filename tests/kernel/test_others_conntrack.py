@@ -14,6 +14,8 @@ from tests.kernel.attack import BOUND, Hand, sessions, settled, stranger, strang
 from tests.kernel.lab import SERVER4, SERVER6, Pair, Wire
 from tests.kernel.test_attacks import garbage, one_more
 
+pytestmark = pytest.mark.long
+
 ATTACKER, PERSON = "198.19.0.9", "198.19.0.10"
 CLOSED = '[firewall]\ndefault = "drop"\noutput = "drop"\n'
 listeners = pytest.mark.parametrize("options", [(), BOUND], ids=["any", "bound"])

@@ -11,6 +11,8 @@ from tests.kernel.people import ADMIN
 from tests.kernel.test_lockout import remember
 from tests.kernel.test_others_conntrack import SYNPROXY, hooked, synproxy
 
+pytestmark = pytest.mark.long
+
 STRANGER = "198.19.0.77"
 LIMITED = "tcp dport 22 ct state new limit rate over 60/minute drop"
 

@@ -210,7 +210,7 @@ def ansible(pair: Pair, sshd: Sshd, controls: Path, playbook: str) -> dict[str, 
     # Its own -o ControlMaster=auto -o ControlPersist=60s stay, as nearly everyone has them.
     env = {"ANSIBLE_HOME": str(controls), "ANSIBLE_LOCAL_TEMP": str(controls / "l"), "ANSIBLE_REMOTE_TMP": str(controls / "r"),
            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(controls / "c"), "ANSIBLE_HOST_KEY_CHECKING": "false", "ANSIBLE_FORKS": "20",
-           "ANSIBLE_TIMEOUT": "3", "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}  # fmt: skip
+           "ANSIBLE_TIMEOUT": "10", "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}  # fmt: skip
     words = ["ip", "netns", "exec", pair.client.name, str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory),
              "-u", "root", "--private-key", str(sshd.user_key), "--ssh-common-args", f"-F /dev/null -o BindAddress={OFFICE}",
              "-e", f"ansible_python_interpreter={sys.executable}", str(book)]  # fmt: skip

@@ -22,7 +22,7 @@ def filled(guard: Guard) -> None:
     """The guard bans them all itself."""
     with guard.log.open("a") as log:
         log.write("".join(line(address(n)) for _ in range(5) for n in range(BANS)))
-    wait_for(lambda: (guard.status() or {}).get("bans") == BANS, "all are banned", 60)
+    wait_for(lambda: (guard.status() or {}).get("bans") == BANS, "all are banned", 150)
 
 
 def held(pair: Pair) -> int:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.kernel.lab import CLIENT4, QUIETGATE, SERVER4, Pair, wait_for
 
+pytestmark = pytest.mark.long
+
 LIST = "# like a list that holds the bogons\n198.18.0.0/16\n203.0.113.0/24\n"
 STRANGER = "198.18.0.77"  # in the network that the server stands in
 
