@@ -123,8 +123,9 @@ def test_the_ack_of_a_cookie_while_its_entry_closes(cookies: Pair, options: tupl
 @listeners
 @pytest.mark.parametrize("ending", ["reset", "closed"])
 def test_the_ack_of_a_cookie_again_and_again(cookies: Pair, options: tuple[str, ...], ending: str) -> None:
+    """Without the reserve: where a place is held, a reset that may end nothing is dropped."""
     sshd = cookies.sshd(*options)
-    cookies.up()
+    cookies.up("[ssh]\nreserve = 0\n")
     with Wire(cookies) as wire:
         hand = counted_and_over(sshd, wire, 4000, ending)
         for _ in range(20):
