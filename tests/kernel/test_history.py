@@ -20,6 +20,8 @@ from quietgate.host.journal_write import JOURNALD
 from tests.host.test_journal_write import fields, heard, listening
 from tests.kernel.lab import QUIETGATE, Pair, wait_for
 
+pytestmark = pytest.mark.long
+
 HERE, BY_HAND = "198.19.66.1", "198.19.9.9"
 POLICY = '[ssh]\nlimit = "20 per 1m"\n'
 OTHER = '[ssh]\nlimit = "25 per 1m"\n'
@@ -177,7 +179,6 @@ MOMENTS = {
 DIES = """
 import os, signal
 
-pytestmark = pytest.mark.long
 {moment}
 def dying(self, *a, real=getattr(C, name), **k):
     real(self, *a, **k)
