@@ -38,7 +38,7 @@ class Guarded:
         self.said = (self.pair.root / "guard.err").open("ab")
         self.guard = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.said, stderr=self.said)
         self.pair.children.append(self.guard)
-        wait_for(lambda: self.status() is not None, "the guard answers", 10)
+        wait_for(lambda: self.status() is not None, "the guard answers", 30)
 
     def stop(self, how: int = 15) -> None:
         """Stop it, or kill it."""

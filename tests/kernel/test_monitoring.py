@@ -67,7 +67,7 @@ def test_the_plugin_says_what_is_true(pair: Pair) -> None:
         state, said, _, took = check(pair, "-t", "3")
         assert state == 2
         assert "does not answer" in said
-        assert took < 4
+        assert took < 15, "and not until somebody answers; starting Python takes seconds on a busy machine"
         g.guard.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
         g.stop()
         assert check(pair)[0] == 2
@@ -94,7 +94,7 @@ def test_a_plugin_without_an_answer_ends_in_time(tmp_path: Path) -> None:
     done = subprocess.run([CHECK, "--root", str(tmp_path), "-t", "2"], capture_output=True, text=True, check=False,
                           env={**os.environ, "PATH": f"{place}:{os.environ['PATH']}"})  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "QUIETGATE UNKNOWN - no answer in time\n")
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 15, "and not a minute; starting Python takes seconds on a busy machine"
 
 
 def test_metrics_without_rights_end_with_77(pair: Pair) -> None:
