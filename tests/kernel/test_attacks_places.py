@@ -309,6 +309,7 @@ def test_the_guard_ends_who_only_sits_there(pair: Pair) -> None:
         held = sit(pair, [f"198.19.{n}.1" for n in range(PLACES)])
         assert inside(pair) == PLACES
         wait_for(lambda: inside(pair) <= PLACES - 2, "a third is free", 15)
+        time.sleep(SWEEP)
         assert newcomers(pair, 5) == 5
         told = guard.status()
         assert told is not None
