@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.lab import QUIETGATE, SERVER4, Pair, sh, wait_for
+from tests.kernel.people import verdict
 
 OLD = '[ssh]\nlimit = "2 per 1m"\n[firewall]\ndeny = ["198.19.5.0/24"]\n'
 NEW = '[ssh]\nlimit = "4 per 30s"\n[firewall]\ndefault = "drop"\n'
@@ -214,7 +215,7 @@ def test_somebody_elses_change_is_noticed_and_mended(pair: Pair) -> None:
     assert pair.quietgate("status").startswith("drift")
     assert "somebody else" in pair.quietgate("diff", expect=5)
     pair.quietgate("up", "--now")
-    assert pair.quietgate("status").startswith("up")
+    assert verdict(pair) == "up"
 
 
 def booted(pair: Pair, what_became_of_the_store: Callable[[Path], object]) -> str:
@@ -229,7 +230,7 @@ def booted(pair: Pair, what_became_of_the_store: Callable[[Path], object]) -> st
     said = pair.quietgate("boot", expect=3)
     assert pair.client.connect("198.19.5.1", SERVER4, 8000, timeout=0.02) is None
     assert "deny" in pair.quietgate("why", "198.19.5.1")
-    assert pair.quietgate("status").startswith("up")
+    assert verdict(pair) == "up"
     return said
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernel.hosts import serve
 from tests.kernel.lab import CLIENT4, SERVER4, Pair, wait_for, wrong_clock
-from tests.kernel.people import ADMIN, PAM, have_logged_in, logged_in
+from tests.kernel.people import ADMIN, PAM, have_logged_in, logged_in, verdict
 
 KNOWN, STRANGER = "198.19.7.7", "198.19.0.9"
 DAY = 86400
@@ -147,7 +147,8 @@ def test_a_trial_ends_in_time_under_any_clock(pair: Pair) -> None:
     wait_for(lambda: "nobody confirmed generation 2, and its trial is over" in pair.quietgate("status"), "the trial ends", 15)
     assert times(pair, STRANGER) == 5
     pair.quietgate("refresh")
-    assert "stale: the policy on disk is not the one in force" in pair.quietgate("status")
+    assert "the policy on disk is not the one in force" in pair.quietgate("status")
+    assert verdict(pair) == "stale"
 
 
 # -- interfaces
@@ -225,7 +226,7 @@ def test_an_interface_that_goes_and_comes_back(serving: Pair) -> None:
         cable(serving, "eth1")
         wait_for(lambda: over_the_second(serving), "in")
         serving.server.sh("ip", "link", "del", "eth1")
-    assert "up" in serving.quietgate("status").split(":")[0], "no drift"
+    assert verdict(serving) == "up", "no drift"
 
 
 def rename(pair: Pair, old: str, new: str) -> None:
