@@ -114,5 +114,5 @@ def test_who_is_known_stays_known_by_a_session_alone(pair: Pair) -> None:
     have_logged_in(pair, ("anna", ADMIN, time.time() - 60))
     pair.up("")
     assert ADMIN in kernel(pair)
-    assert Path(pair.root / "var/lib/quietgate/quietgate.db").exists()
-    assert os.stat(pair.root / "var/lib/quietgate/quietgate.db").st_mode & 0o077 == 0
+    assert Path(pair.root / "var/lib/quietgate/guard/quietgate.db").exists()
+    assert os.stat(pair.root / "var/lib/quietgate/guard/quietgate.db").st_mode & 0o077 == 0
