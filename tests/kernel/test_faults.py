@@ -120,6 +120,9 @@ quietgate.app.restore.put_back = lambda *a, **k: ("", quietgate.app.restore.NOTH
 import quietgate.app.admins as admins
 admins.sources = lambda *a: {}
 admins.fill = lambda sets, counting, floor, gain=False, real=admins.fill: real(sets, counting, {})
+import quietgate.app.known, quietgate.app.welcome
+quietgate.app.known.sources = lambda *a: {}
+quietgate.app.welcome.Welcome._know = lambda *a: None
 """),
     "bans": ("killed", """
 from quietgate.host.store import Store

@@ -141,8 +141,11 @@ class World:
         return told is not None and not told["trouble"] and not any(s["trouble"] for s in told["sources"])
 
     def _in_force(self) -> bool:
+        """Whatever becomes of the guard meanwhile."""
         said = self.run("status").stdout
-        return said.startswith(("up", "trial")) or ("nobody confirmed" in said and "its trial is over" in said)
+        return said.startswith(("up", "trial", "hung", "unguarded", "blind")) or (
+            "nobody confirmed" in said and "its trial is over" in said
+        )
 
     def _soon(self, ended: float, what: str, condition: Callable[[], bool]) -> None:
         while not condition():
