@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.boot.machine import INSIDE, OUTSIDE, Machine, machine
+from tests.boot.machine import INSIDE, OFFLINE, OUTSIDE, Machine, machine
 from tests.kernel.guarded import type_passwords
 from tests.kernel.lab import wait_for
 from tests.kernel.people import Session
@@ -56,6 +56,11 @@ def well(m: Machine, path: str) -> None:
     assert m.ssh("echo in") == "in\n", f"after {path} the administrator gets in"
 
 
+def install(m: Machine) -> None:
+    """Over SSH, as the README has it."""
+    m.ssh(f"cd /src && {OFFLINE} ./install.sh")
+
+
 def change(m: Machine, setting: str) -> None:
     """Another policy on the disk."""
     m.sh(f"sed -i '/^\\[ssh\\]/a {setting}' /etc/quietgate/quietgate.toml" if setting else "true")
@@ -78,7 +83,7 @@ def test_every_way_into_the_kernel_ends_without_drift_and_without_an_alert(relea
         m.boot()
         with logged_in(m) as session, logged_in(m, ELSEWHERE):
             begin = time.monotonic()
-            m.ssh("cd /src && ./install.sh")
+            install(m)
             assert time.monotonic() - begin < 120, "an open session holds up nothing"
             well(m, "install.sh")
             m.sh("sed -i 's/^limit.*//' /etc/quietgate/quietgate.toml")
@@ -118,7 +123,7 @@ def test_the_same_without_some_of_what_a_server_has(without: str) -> None:
         m.offline(f"DEBIAN_FRONTEND=noninteractive apt-get purge -y -q {without} >/dev/null")
         m.boot()
         with logged_in(m) as session:
-            m.ssh("cd /src && ./install.sh")
+            install(m)
             well(m, "install.sh")
             change(m, 'known_limit = "50 per 60s"')
             by_trial(m)
@@ -134,7 +139,7 @@ def test_a_first_week_in_an_hour(release: str) -> None:
         m.boot()
         m.sh("useradd -m alice && echo alice:correct | chpasswd")
         with logged_in(m) as session:
-            m.ssh("cd /src && ./install.sh")
+            install(m)
             well(m, "install.sh")
             # a mistake: it names an office that is not theirs
             m.sh("sed -i '/^from/d' /etc/quietgate/quietgate.toml")
