@@ -221,7 +221,10 @@ uninstall() {
     fi
     for unit in $units; do rm -f "/etc/systemd/system/$unit" "/etc/systemd/system/"*.wants/"$unit"; done
     rm -rf /run/systemd/system/quietgate-refresh.timer.d
-    if has_systemd; then systemctl daemon-reload; fi
+    if has_systemd; then
+        systemctl daemon-reload
+        systemctl reset-failed 'quietgate*' 2>/dev/null || true  # what was stopped in the middle of its work counts as failed
+    fi
     if [ -e /etc/init.d/quietgate ]; then
         rm -f /etc/init.d/quietgate /etc/init.d/quietgate-guard
         if command -v update-rc.d >/dev/null 2>&1; then

@@ -18,6 +18,7 @@ def trusted(m: Machine) -> set[str]:
     return {a for a in (FIRST, SECOND) if a in said}
 
 
+@pytest.mark.long
 @pytest.mark.boot
 @pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.long)])
 def test_a_name_is_followed_by_a_refresh_without_network(release: str) -> None:

@@ -104,6 +104,7 @@ def name(unit: str) -> str:
     return "probe-" + unit.removesuffix(".service").removesuffix("@")
 
 
+@pytest.mark.long
 @pytest.mark.boot
 @pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.long)])
 def test_who_takes_a_process_over_is_shut_in(release: str) -> None:

@@ -409,7 +409,7 @@ class Wire:
                 frame = self.socket.recv(65535)
             except TimeoutError:
                 return None
-            if frame[6:12] == self.server and wanted(frame[14:]):
+            if frame[6:12] == self.server and frame[12:14] in (b"\x08\x00", b"\x86\xdd") and wanted(frame[14:]):
                 return frame[14:]
         return None
 

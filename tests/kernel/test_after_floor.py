@@ -39,6 +39,7 @@ def test_one_who_was_logged_in_is_asked_about_too(host: Sshd) -> None:
     assert ADMIN in pair.quietgate("up", "--now", expect=4)
 
 
+@pytest.mark.long
 def test_force_goes_on_and_status_says_so_until_it_is_true_no_more(host: Sshd) -> None:
     pair = host.pair
     with logged_in(host):

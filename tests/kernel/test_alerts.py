@@ -160,6 +160,7 @@ def test_what_nobody_could_receive_is_delivered_once_when_somebody_can_over_a_re
         wait_for(lambda: "refused" not in pair.quietgate("alerts"), "nothing waits", 5)
 
 
+@pytest.mark.long
 def test_a_dead_route_holds_nobody_up(pair: Pair) -> None:
     """A mail server that takes the connection and says nothing; the webhook has its message at once, and the guard bans."""
     web = Receiver(pair)
@@ -180,6 +181,7 @@ def test_a_dead_route_holds_nobody_up(pair: Pair) -> None:
     silent.kill()
 
 
+@pytest.mark.long
 def test_acknowledged_is_told_no_more_and_the_record_stays(pair: Pair) -> None:
     with guarded(pair, *YES, policy=SLOW) as g:
         pair.server.nft("flush ruleset\n")
@@ -198,6 +200,7 @@ def test_acknowledged_is_told_no_more_and_the_record_stays(pair: Pair) -> None:
         assert g.status() is not None
 
 
+@pytest.mark.long
 def test_the_test_says_of_each_route_what_came_of_it(pair: Pair) -> None:
     web = Receiver(pair)
     web.start()

@@ -277,7 +277,7 @@ def forge(pair: Pair, wire: Wire, victim: str) -> None:
 
 
 def reaches(pair: Pair, source: str, times: int) -> list[bool]:
-    return [pair.client.banner(source, SERVER4, timeout=0.2) for _ in range(times)]
+    return [pair.client.banner(source, SERVER4, timeout=1.0) for _ in range(times)]
 
 
 def test_forged_packets_cost_their_victim_nothing(pair: Pair) -> None:

@@ -117,6 +117,7 @@ def test_full_the_soonest_to_end_leave(pair: Pair) -> None:
     assert "198.19.0.9" in pair.quietgate("bans")
 
 
+@pytest.mark.long
 def test_sixty_reloads_under_load_cut_nothing(pair: Pair) -> None:
     """Established sessions, bans and counters survive reloads, also with a changed window and limit."""
     pair.up("")

@@ -52,6 +52,7 @@ def test_a_log_that_is_gone_is_told_and_that_it_is_back_once(pair: Pair, monkeyp
         assert told(pair, "--all")["/var/log/auth.log"]["over"] == "/var/log/auth.log can be read again"
 
 
+@pytest.mark.long
 def test_a_syslog_that_has_died_is_told_when_the_kernel_counts_connections(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     with hurried(pair, monkeypatch, *YES, policy=LOOSE) as g:
         g.guess("198.19.66.6", "root", 1)
@@ -132,6 +133,7 @@ def test_an_sshd_that_was_started_again_is_watched_as_the_first_was(pair: Pair, 
         wait_for(lambda: (g.status() or {})["startups"] == [[0, 20, 100]], "so is the next one", 5)
 
 
+@pytest.mark.long
 def test_a_ban_that_would_hit_an_administrator_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     with hurried(pair, monkeypatch, *YES, policy=LOOSE + "[guard]\npatience = 1\n") as g, logged_in(g.sshd, "198.19.66.6"):
         wait_for(lambda: "198.19.66.6" in pair.server.sh("nft", "list", "set", "inet", "quietgate", "floor4_32"), "he is on the floor", 5)
@@ -170,6 +172,7 @@ def since(pair: Pair) -> float | None:
         db.close()
 
 
+@pytest.mark.long
 def test_a_limit_that_is_blind_to_most_is_told_though_syns_pass(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another tool puts our label on every connection: SYNs are let in and counted as such, and no connection takes a place."""
     quiet = '[guard]\ndetect.burst = "off"\ndetect.slow = "off"\ndetect.root = "off"\n'

@@ -25,6 +25,7 @@ def test_none_of_two_million_lines_is_lost(pair: Pair) -> None:
     assert len({json.loads(row)["prefix"] for row in pair.quietgate("bans", "--json").splitlines()}) == SOURCES + 1
 
 
+@pytest.mark.long
 def test_it_stops_when_told_while_the_log_grows(pair: Pair) -> None:
     """In Python 3.11 `asyncio.wait_for` swallows a cancellation that comes together with what it waits for."""
     with guarding(pair) as guard:

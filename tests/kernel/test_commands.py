@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.kernel.lab import SERVER4, Pair
 from tests.kernel.people import PAM, logged_in
 
@@ -48,6 +50,7 @@ def test_the_protected_are_refused_and_a_prefix_around_one_is_narrowed(pair: Pai
     assert not pair.client.banner("198.19.0.6", SERVER4, timeout=0.3)
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_from_standard_input_with_one_bad_line(pair: Pair) -> None:
     pair.up("")
     lines = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(100_000)]

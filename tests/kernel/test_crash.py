@@ -65,6 +65,7 @@ def kill_at_random(pair: Pair, times: int, seed: int) -> None:
     assert "is dropped, by rule ban.host4" in pair.quietgate("why", "198.19.0.9")
 
 
+@pytest.mark.long
 def test_kill_9_at_random_moments(pair: Pair) -> None:
     kill_at_random(pair, 20, 20261124)
 

@@ -53,6 +53,7 @@ def nothing_is_left(before: tuple[str, str], children: set[str], there: set[Path
     wait_for(lambda: not new & folders(), f"{what}: the folder is gone", 60)
 
 
+@pytest.mark.long
 def test_the_administrator_gets_in_where_quietgate_is(tmp_path: Path) -> None:
     before, children, there = outside(), processes(), folders()
     done = subprocess.run([str(QUIETGATE), "demo", "--seconds", "20", "--json"], capture_output=True, text=True, timeout=85, check=False)

@@ -24,6 +24,7 @@ def whole(pair: Pair, path: str) -> None:
     assert word == "unguarded", f"after {path}: {word}: {why}"
 
 
+@pytest.mark.long
 def test_no_way_into_the_kernel_ends_with_drift(pair: Pair) -> None:
     pair.up(FIRST)
     whole(pair, "the first up")

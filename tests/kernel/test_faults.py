@@ -51,7 +51,10 @@ def suffer(w: World, names: list[str], dice: random.Random) -> None:
     w.recovers()
 
 
-@pytest.mark.parametrize("name", list(FAULTS))
+IN_THE_SUITE = ("sets_flushed", "log_rotated", "database_damaged", "disk_full", "clock_+12_hours", "generation_damaged")
+
+
+@pytest.mark.parametrize("name", [name if name in IN_THE_SUITE else pytest.param(name, marks=pytest.mark.long) for name in FAULTS])
 def test_one_at_a_time(pair: Pair, name: str) -> None:
     with world(pair) as w:
         suffer(w, [name], random.Random(name))
@@ -85,11 +88,12 @@ def run(pair: Pair, seed: int, tmp_path: Path) -> None:
                 raise Broken(f"seed {seed}, round {number} of {rounds}: {error} (see {tmp_path / 'kept'})") from error
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 10))])
 def test_several_at_random(pair: Pair, tmp_path: Path, seed: int) -> None:
     run(pair, seed, tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1045, 1157])
 def test_schedules_that_found_something(pair: Pair, tmp_path: Path, seed: int) -> None:
     """nft away while a command tells of another policy; a clock that a command followed and that was right again before the guard went on."""
@@ -149,6 +153,7 @@ quietgate.app.daemon.Daemon.take = tired
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("promise", list(PLANTED))
 def test_a_planted_bug_is_caught(pair: Pair, promise: str) -> None:
     name, planted = PLANTED[promise]

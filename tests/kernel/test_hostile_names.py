@@ -47,6 +47,7 @@ def shown(g: Guarded, *sources: str) -> None:
     assert INNOCENT not in ruleset, "neither banned nor known nor on the floor"
 
 
+@pytest.mark.long
 def test_names_that_imitate_sshd(guard: Guarded) -> None:
     following = guard.pair.start_reading(guard.pair.server, "events", "-f")
     for n, name in enumerate(NAMES):

@@ -157,6 +157,7 @@ def test_own_traffic_works_under_default_drop(pair: Pair) -> None:
     assert_own_traffic_works(pair)
 
 
+@pytest.mark.long
 def test_a_dhcp_client_renews_a_lease_of_20_s_under_default_drop(pair: Pair, tmp_path: Path) -> None:
     pair.up('[firewall]\ndefault = "drop"\noutput = "drop"\n')
     leases = tmp_path / "leases"

@@ -212,6 +212,7 @@ def test_the_first_up_with_seven_open_sessions(pair: Pair) -> None:
         assert log_in(sshd)
 
 
+@pytest.mark.long
 def test_reloads_during_an_upload(closed_host: Sshd) -> None:
     pair = closed_host.pair
     size = 30_000_000
@@ -324,6 +325,7 @@ def test_the_disk_is_full_at_the_confirmation(pair: Pair) -> None:
         assert log_in(sshd)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [1, 9, 15])
 def test_killed_at_every_step_of_up(closed_host: Sshd, number: int) -> None:
     pair = closed_host.pair

@@ -159,6 +159,7 @@ def test_a_real_prometheus_scrapes_it(pair: Pair, prometheus: Path) -> None:  # 
         wait_for(lambda: len(asked("ALERTS")) == 1, "and its rule fires", 20)
 
 
+@pytest.mark.long
 def test_the_report_and_the_digest_by_mail(pair: Pair) -> None:
     mail = MailServer(pair)
     mail.start(25)

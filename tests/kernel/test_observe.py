@@ -68,6 +68,7 @@ def refused(pair: Pair, names: tuple[str, ...] = REFUSALS) -> dict[str, int]:
     return {n: counters[n] for n in names}
 
 
+@pytest.mark.long
 def test_a_week_observed_drops_nothing_and_counts_what_enforce_drops(tmp_path: Path) -> None:
     coming = week(seed=7)
     with server(tmp_path / "enforce", "enforce") as pair:

@@ -6,6 +6,8 @@ import json
 import sqlite3
 import time
 
+import pytest
+
 from tests.kernel.guarded import guarded
 from tests.kernel.lab import Pair, wait_for
 
@@ -13,6 +15,7 @@ from tests.kernel.lab import Pair, wait_for
 SCHEMA = "CREATE TABLE bans(jail TEXT NOT NULL, ip TEXT, timeofban INTEGER NOT NULL, bantime INTEGER NOT NULL, bancount INTEGER NOT NULL default 1, data JSON)"
 
 
+@pytest.mark.long
 def test_both_are_compared_source_by_source(pair: Pair) -> None:
     with guarded(pair, "PermitRootLogin yes", policy='[ssh]\nlimit = "off"\n[guard]\nmode = "observe"\n') as g:
         for _ in range(5):
@@ -41,6 +44,7 @@ def test_both_are_compared_source_by_source(pair: Pair) -> None:
         assert not g.banned("198.19.66.6")
 
 
+@pytest.mark.long
 def test_enforced_the_real_bans_are_compared(pair: Pair) -> None:
     """A ban that was made and lifted counts too: the offender is remembered."""
     with guarded(pair, "PermitRootLogin yes", policy='[ssh]\nlimit = "off"\n') as g:

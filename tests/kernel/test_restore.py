@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from bench.guard import SET, Guard, address, appended, guarding, line
 
 from quietgate.firewall.names import TABLE
@@ -38,6 +39,7 @@ def bans(pair: Pair, guard: Guard, n: int) -> None:
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.long
 def test_thirty_thousand_bans_are_back(pair: Pair) -> None:
     with guarding(pair, LONG) as guard:
         filled(guard)

@@ -156,6 +156,7 @@ def difference(w: World, traffic: Traffic) -> str:
     return f"{found.total()} of {traffic.made.total()} are counted; lost {list((traffic.made - found).items())[:5]}, twice {list((found - traffic.made).items())[:5]}"
 
 
+@pytest.mark.long
 def test_half_a_minute_in_which_every_second_counts_as_a_minute(pair: Pair) -> None:
     soak(pair, 30, 1.5, 1)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kernel.lab import QUIETGATE, Pair
 from tests.ui.test_terminal import STYLES, on_a_terminal, too_wide
 
 
+@pytest.mark.long
 def test_they_fit_and_are_coloured(pair: Pair) -> None:
     pair.up('[ssh]\ntrusted = ["198.19.0.5"]\n')
     pair.quietgate("ban", "198.19.0.9", "--reason", "it guessed names and passwords, and came back under another address")

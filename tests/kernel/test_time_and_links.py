@@ -138,6 +138,7 @@ def test_a_login_of_the_future_makes_nobody_known_for_years(pair: Pair) -> None:
     assert times(pair, KNOWN) == 5
 
 
+@pytest.mark.long
 def test_a_trial_ends_in_time_under_any_clock(pair: Pair) -> None:
     pair.sshd()
     pair.up("")

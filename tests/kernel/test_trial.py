@@ -180,6 +180,7 @@ def test_ctrl_c_goes_back_at_once(host: Sshd) -> None:
     assert verdict(host.pair) == "stale"
 
 
+@pytest.mark.long
 def test_revert_goes_back_to_any_of_the_last_ten(host: Sshd) -> None:
     pair = host.pair
     for n in range(2, 14):

@@ -143,7 +143,7 @@ class World:
     def _in_force(self) -> bool:
         """Whatever becomes of the guard meanwhile."""
         said = self.run("status").stdout
-        return said.startswith(("up", "trial", "hung", "unguarded", "blind")) or (
+        return said.startswith(("up", "trial", "hung", "unguarded", "blind", "stale")) or (
             "nobody confirmed" in said and "its trial is over" in said
         )
 
@@ -151,7 +151,10 @@ class World:
         while not condition():
             self._restarted()
             if time.monotonic() > ended + SOON:
-                raise Broken(f"{what}; the guard says: {(self.guard.status() or {}).get('trouble', 'nothing')!r}; {self.said()[-500:]}")
+                told = self.run("status").stdout.partition("\n")[0]
+                raise Broken(
+                    f"{what}; status: {told!r}; the guard says: {(self.guard.status() or {}).get('trouble', 'nothing')!r}; {self.said()[-500:]}"
+                )
             time.sleep(0.02)
 
     def in_kernel(self, source: str) -> bool:
