@@ -61,13 +61,13 @@ fi
 .venv/bin/mypy
 .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
 
-# Most of the suite waits for packets and processes, so four tests at a time; what measures time runs by itself. 5: none was chosen.
+# Most of the suite waits for packets and processes, so five tests at a time; what measures time runs by itself. 5: none was chosen.
 both() {
     which=$1
     shift
     worst=0
     .venv/bin/pytest -m "($which) and alone" "$@" || [ $? -eq 5 ] || worst=1
-    .venv/bin/pytest -n 4 --dist worksteal -m "($which) and not alone" "$@" || [ $? -eq 5 ] || worst=1
+    .venv/bin/pytest -n 5 --dist worksteal -m "($which) and not alone" "$@" || [ $? -eq 5 ] || worst=1
     exit $worst
 }
 

@@ -138,6 +138,7 @@ def test_a_real_log_of_attacks_is_no_news(tmp_path: Path) -> None:
         assert replay.messages == []
 
 
+@pytest.mark.long
 def test_a_month_of_attacks_is_no_news(tmp_path: Path) -> None:
     nothing_at_all(run(tmp_path, 30_000, events=False), 30_000)
 

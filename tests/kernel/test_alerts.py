@@ -245,6 +245,7 @@ def test_the_local_mail_server_and_apprise(pair: Pair) -> None:
         assert "this is a test" in web.messages[0]["message"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("confirmed", [False, True])
 def test_a_trial_that_nobody_confirmed_is_told(pair: Pair, confirmed: bool) -> None:
     with guarded(pair, policy='[lockout]\ntrial = "10s"\n'):

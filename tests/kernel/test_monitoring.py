@@ -112,7 +112,7 @@ def test_metrics_without_rights_end_with_77(pair: Pair) -> None:
         assert as_nobody(pair, "check_quietgate").returncode == 2
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:9911", "/run/quietgate/metrics.sock"])
+@pytest.mark.parametrize("listen", ["127.0.0.1:9911", pytest.param("/run/quietgate/metrics.sock", marks=pytest.mark.long)])
 def test_metrics_are_served_and_written(pair: Pair, listen: str) -> None:
     wanted = f'[metrics]\nlisten = "{listen}"\ntextfile = "/node/quietgate.prom"\n'
     (pair.root / "node").mkdir()

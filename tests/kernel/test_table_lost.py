@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.kernel.guarded import guarded
 from tests.kernel.lab import SERVER4, Pair, wait_for
 from tests.kernel.people import CLOSED, log_in
@@ -17,6 +19,7 @@ def shut_out(pair: Pair) -> bool:
     return not pair.client.banner("198.19.66.6", SERVER4, timeout=0.1)
 
 
+@pytest.mark.alone
 def test_a_flushed_ruleset_is_back_within_a_second(pair: Pair) -> None:
     with guarded(pair, policy=CLOSED) as g:
         pair.quietgate("ban", "198.19.66.6")
