@@ -230,7 +230,11 @@ def test_a_network_holds_no_more_than_its_share(pair: Pair) -> None:
     for s in held:
         s.close()
     wait_for(lambda: inside(pair) == 0, "they are gone", 5)
-    assert sum(pair.client.banner(f"198.19.1.{n}", SERVER4) for n in range(20, 26)) == 6, "its share is free again"
+    found = 0
+    for n in range(20, 26):
+        time.sleep(SWEEP)  # so long a place that was given back may still count
+        found += pair.client.banner(f"198.19.1.{n}", SERVER4)
+    assert found == 6, "its share is free again"
 
 
 # -- who is exempt does not fill sshd either

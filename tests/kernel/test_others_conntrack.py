@@ -188,7 +188,9 @@ def test_a_session_lives_on_when_conntrack_forgets_it(pair: Pair, options: tuple
             for _ in range(4):
                 assert [s.echoes() for s in open_now] == [True, True]
         assert pair.counters()["ssh_counted"] == counted == (0 if older else 2)
-        assert [pair.client.banner(ATTACKER, SERVER4, timeout=0.2) for _ in range(7)] == [True] * (5 - counted) + [False] * (2 + counted)
+        got = [pair.client.banner(ATTACKER, SERVER4, timeout=0.2) for _ in range(7)]
+        # Who is logged in as root when the rules are loaded is an administrator, and not limited.
+        assert got == ([True] * 7 if older else [True] * (5 - counted) + [False] * (2 + counted))
 
 
 @listeners
@@ -224,6 +226,7 @@ def test_a_session_that_was_trusted_goes_on_as_a_stranger(pair: Pair, remedy: st
 
 def test_it_dies_behind_a_bound_listener_where_it_is_not_kept(pair: Pair) -> None:
     sshd = pair.sshd(*BOUND)
+    pair.server.sysctl("net.netfilter.nf_conntrack_tcp_loose", 0)  # else an ACK of the server's own, sent late, opens the way again
     pair.up(CLOSED)
     without(pair, "ssh.keep4")
     with sessions(pair, sshd, ATTACKER, 1) as (session,):
