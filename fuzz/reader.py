@@ -155,8 +155,8 @@ def _judged(engine: Engine, source: str, trust: Trust, event: Event, n: int, wri
 
 def _bounded(engine: Engine) -> None:
     """It can be kept over a restart, and forgets."""
-    for source in ("file", "journal"):
-        engine.resume(source, json.loads(json.dumps(engine.unfinished(source))))
+    for source, trust in (("file", Trust.FILE), ("journal", Trust.JOURNAL)):
+        engine.resume(source, trust, json.loads(json.dumps(engine.unfinished(source))))
     engine.tick(Instant(NOW + 1e6, 1e6))
     assert not engine.figures()["sources"], "what is over is forgotten"
 

@@ -143,6 +143,11 @@ NEVER_BANNED: tuple[Prefix, ...] = tuple(
 )
 
 
+def is_loopback(address: Prefix) -> bool:
+    """True for an address by which this host reaches itself alone (RFC 1122, RFC 4291)."""
+    return address.value >> 24 == 127 if address.version == 4 else address.value == 1 and address.single
+
+
 @dataclass(frozen=True, slots=True)
 class Counting:
     """How many leading bits make one source; see `source_of`."""

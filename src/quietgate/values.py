@@ -36,6 +36,7 @@ class What(StrEnum):
 
     BAN = "ban"
     UNBAN = "unban"
+    ALLOW = "allow"
     UP = "up"
     CONFIRM = "confirm"
     REVERT = "revert"

@@ -125,6 +125,6 @@ def test_parse_ignores_our_lines(tmp_path: Path) -> None:
     file = tmp_path / "auth.log"
     file.write_text("".join(in_a_file(ban(text, by=text)) for text in HOSTILE))
     done = CliRunner().invoke(parse, [str(file)])
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.stdout) == (0, "")
     file.write_text(file.read_text() + f"Nov 27 04:00:00 host sshd[77]: {SSHD}\n")
     assert "192.0.2.66" in CliRunner().invoke(parse, [str(file)]).output, "and it does read the file"

@@ -193,7 +193,7 @@ class Attacker:
         return self.dice.choice((
             f"{stamp} host cron[7]: sshd[1]: {text}\n", f"{stamp} host sshd-evil[1]: {text}\n", f"{stamp} web: sshd[1]: {text}\n",
             f"{stamp} host web[1]: {stamp} host sshd[1]: {text}\n", f"{stamp}\n host sshd[1]: {text}\n", f"sshd[1]: {text}\n", f"{text}\n",
-            f'<38>1 {stamp} host web 1 - [a b="sshd 1 - - "] {text}\n', f"{stamp} host sshd: {text}\n",
+            f'<38>1 {stamp} host web 1 - [a b="sshd 1 - - "] {text}\n', f"{stamp} host sshd-evil: {text}\n",
         )), None, False  # fmt: skip
 
     def _lonely(self, _a: str, _p: int) -> Line:

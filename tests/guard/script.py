@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from quietgate.clock import parse_duration
 from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.record import Event
@@ -30,9 +32,10 @@ def attempt(address: str, user: str, when: str, outcome: Outcome = Outcome.FAILE
 def counted(*lines: str | tuple[str, str] | tuple[str, str, int], into: Connections | None = None) -> list[tuple[str, str, str, int]]:
     """What these lines come to: outcome, user, address, times. A line is a message, or with a moment, or with a process number."""
     connections = into if into is not None else Connections()
-    found = []
+    made: list[Attempt | None] = []
     for line in lines:
-        one = connections.take(event(*((line,) if isinstance(line, str) else line)))
-        if one is not None:
-            found.append((one.outcome.value, one.user, str(one.address), one.times))
-    return found
+        one = event(*((line,) if isinstance(line, str) else line))
+        made += connections.due(one.at)
+        made.append(connections.take(one))
+    made += connections.due(inf)
+    return [(one.outcome.value, one.user, str(one.address), one.times) for one in made if one is not None]

@@ -43,7 +43,9 @@ def files(place: Path, text: str) -> Config:
         ("ListenAddress host.example.net:2200\nPort 22\n", (2200,)),  # all have ports of their own: `Port` is not used
         ("ListenAddress 192.0.2.1:2200\nListenAddress 192.0.2.2\nPort 22\nPort 2222\n", (22, 2200, 2222)),
         ("Port 22\nMatch User anna\nPort 2222\n", (22,)),
-        ("Match all\nPort 2222\n", (22,)),
+        ("Match all\nPort 2222\n", (2222,)),
+        ("Match user git\nPort 2222\nMatch all\nPort 2223\n", (2223,)),
+        ("ListenAddress 0.0.0.0:2222 rdomain vrf1\n", (2222,)),
     ],
 )
 def test_ports_of_a_configuration(tmp_path: Path, text: str, ports: tuple[int, ...]) -> None:

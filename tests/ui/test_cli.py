@@ -47,7 +47,7 @@ def test_a_command_that_is_none_is_answered_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(("word", "wanted"), [
-    ("block", "quietgate ban ADDRESS"), ("deny", "quietgate ban ADDRESS"), ("unblock", "quietgate unban ADDRESS"), ("allow", "trusted"),
+    ("block", "quietgate ban ADDRESS"), ("deny", "quietgate ban ADDRESS"), ("unblock", "quietgate unban ADDRESS"),
     ("enable", "quietgate up"), ("disable", "quietgate down"), ("list", "quietgate bans"), ("reload", "quietgate up"),
     ("restart", "quietgate-guard restart"), ("start", "quietgate-guard"), ("stop", "quietgate down"), ("log", "quietgate events"),
     ("logs", "quietgate events"),

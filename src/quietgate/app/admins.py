@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from quietgate.app.known import note, put
 from quietgate.app.prepare import Prepared
 from quietgate.firewall import names
-from quietgate.host import sockets
+from quietgate.host import grants, sockets
 from quietgate.host.accounts import administrators
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sight import live
@@ -49,9 +49,11 @@ def take(store: Store, policy: Policy, found: Sequence[Session], now: float) -> 
 
 
 def sources(store: Store, counting: Counting, now: float) -> dict[Prefix, float]:
-    """Each source of the floor with the seconds for which it stays."""
+    """Each source of the floor with the seconds for which it stays: administrators', and those that one of them has let in for a time."""
     found: dict[Prefix, float] = {}
-    for address, _, until in store.floor(now):
+    kept = [(address, until) for address, _, until in store.floor(now)]
+    kept += [(g.prefix, g.until) for g in grants.standing(store, grants.Kind.ALLOW, now) if g.prefix.single]
+    for address, until in kept:
         source = counting.source_of(address)
         found[source] = max(found.get(source, 0.0), until - now)
     return found

@@ -16,7 +16,7 @@ from quietgate.guard.never import MOST_BANNED, WIDE, Kind, Never, size, too_many
 from quietgate.host import deeds
 from quietgate.host.netlink import Item, SetWriter
 from quietgate.host.store import Store
-from quietgate.net import BITS, Counting, Prefix
+from quietgate.net import BITS, Counting, Prefix, PrefixSet
 from quietgate.values import Ban, Deed, Guess, Scope, What
 
 FOREVER = float("inf")
@@ -154,6 +154,28 @@ class Bans:
     def unban(self, bans: Sequence[Ban], now: float, by: str, reason: str = "") -> None:
         """Lift bans of the store, also those that have ended there."""
         self._delete(bans, lambda: self._to_kernel([], bans, now), now, by, reason)
+
+    def inside(self, prefix: Prefix, scopes: Sequence[Scope], now: float) -> list[Ban]:
+        """The bans in force of this prefix and of everything in it."""
+        found = self._store.within(prefix, now)
+        return [b for b in found if b.scope in scopes]
+
+    def open_in(self, prefix: Prefix, scopes: Sequence[Scope], now: float, by: str) -> list[Ban]:
+        """Make a hole in every wider ban that covers this prefix: what is left of it stays banned, as it was. Returns those that were
+        wider.
+        """
+        wider = [b for b in self._store.covering(prefix, now) if b.scope in scopes and b.prefix != prefix]
+        for ban in wider:
+            rest = PrefixSet([prefix]).without(ban.prefix)
+            pieces = [Ban(p, ban.scope, ban.since, ban.until, ban.reason, ban.by) for p in rest]
+
+            def kernel(ban: Ban = ban, pieces: list[Ban] = pieces) -> None:
+                self._to_kernel(pieces, [ban], now)
+
+            # One after the other, the pieces first: nothing that stays banned is open in between.
+            self._store.put_bans(pieces, lambda pieces=pieces: self._to_kernel(pieces, [], now))  # type: ignore[misc]
+            self._delete([ban], kernel, now, by, f"{prefix} was let out of it; the rest stays banned")
+        return wider
 
     def _delete(self, bans: Sequence[Ban], kernel: Callable[[], object], now: float, by: str, reason: str) -> None:
         lifted = [Deed(now, What.UNBAN, str(b.prefix), b.scope.value, None, by, reason) for b in bans if b.left(now) != 0]

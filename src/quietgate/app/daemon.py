@@ -32,7 +32,7 @@ from quietgate.app.policy_of import flag, number, settings
 from quietgate.app.restore import refill
 from quietgate.app.senses import Senses
 from quietgate.app.shared import Shared
-from quietgate.app.sources import Batch, Source, find
+from quietgate.app.sources import Batch, Source, find, others
 from quietgate.app.startups import Startups
 from quietgate.app.watch import Watch
 from quietgate.app.welcome import Welcome
@@ -53,6 +53,7 @@ from quietgate.host.sight import authenticated
 from quietgate.host.store import Store
 from quietgate.host.surroundings import surroundings
 from quietgate.host.systemd import notify
+from quietgate.hostile_text import safe
 from quietgate.net import Prefix
 from quietgate.values import Ban, Guess
 
@@ -109,7 +110,7 @@ class Daemon:
             self.shared.mend()
             self._restore()
         await self.control.start()
-        follows = [loop.create_task(s.follow(self.shared.store.about(f"place:{s.name}"), self.take)) for s in self.sources]
+        follows = [loop.create_task(self._following(s)) for s in self.sources]
         watch = Watch(self.shared, self.senses.saw, self._mended)
         for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog(), self.startups.run()):
             self.shared.spawn(beside)
@@ -128,6 +129,23 @@ class Daemon:
         await self.control.stop()
         self.shared.log(STOPS if stopped.done() else "quietgate stops: every source has ended")
 
+    async def _following(self, source: Source) -> None:
+        await source.follow(self.shared.store.about(f"place:{source.name}"), self.take)
+
+    def _look_for_others(self, now: Instant) -> None:
+        """Where the policy leaves it to us, a log that tells of SSH while ours are silent is read as well: a journal that stores nothing any
+        more, a file that nobody writes to.
+        """
+        if self.shared.policy.values["guard.sources"] != "auto" or not self.senses.hears_nothing(now):
+            return
+        with contextlib.suppress(InputError):
+            for source in others(self.sources, self.shared.parts.paths):
+                self.shared.log(f"{source.name} tells of SSH while {', '.join(s.name for s in self.sources)} is silent: it is read as well")
+                self.sources.append(source)
+                self.engine.several(len(self.sources))
+                self.shared.spawn(self._following(source))
+        self.alerting.take(self.engine.alerts.listen([s.name for s in self.sources], now))
+
     def _restore(self) -> None:
         """Bans into the kernel again where it has lost them, who is known, and the windows of before: what must be there before
         the first line is read. The rest follows in `_catch_up`, since whoever attacks now should not have to wait for it.
@@ -140,9 +158,10 @@ class Daemon:
                 bans.restore(now.wall)
         for guess in self.shared.store.recent(now.wall - 86400, now.wall, self.engine.settings.most_sources):
             self.engine.replay(guess, now)
+        self.engine.several(len(self.sources))
         for source in self.sources:
             with contextlib.suppress(ValueError, TypeError):
-                self.engine.resume(source.name, json.loads(self.shared.store.about(f"open:{source.name}") or "[]"))
+                self.engine.resume(source.name, source.trust, json.loads(self.shared.store.about(f"open:{source.name}") or "[]"))
         self.alerting.restore(now)
         self.alerting.take(self.engine.alerts.listen([s.name for s in self.sources], now))
         self.senses.restore()
@@ -182,6 +201,11 @@ class Daemon:
         self.pending.look_at_the_clock()
         now = Instant(time.time(), time.monotonic())
         self.engine.tick(now)
+        due = self.engine.due(now)
+        for command in due:
+            if not isinstance(command, core.Ban):
+                self._do(command, live=False)
+        self._ban([c for c in due if isinstance(c, core.Ban)])
         self.pending.flush()
         self.shared.look_around()
         self.shared.look(now)
@@ -192,6 +216,7 @@ class Daemon:
         self.shared.publish_deeds()
         await self._forget(now.wall)
         await self.senses.tick(now)
+        self._look_for_others(now)
         self.alerting.tick(now)
 
     async def _forget(self, now: float) -> None:
@@ -274,7 +299,7 @@ class Daemon:
                 self.shared.publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,
                                     user=kept, method=a.method, at=a.at, times=a.times)  # fmt: skip
         elif isinstance(command, (core.Know, core.LoggedIn, core.Check)):
-            self.heard["logins"] += isinstance(command, core.LoggedIn)
+            self.heard["logins"] += isinstance(command, core.Check)  # as the log tells of them; what they earn is another matter
             self.welcome.do(command)
         elif isinstance(command, Raise):
             self.alerting.take([command])
@@ -370,12 +395,16 @@ class Daemon:
                 "alerts": self.alerting.figures(), "heard": dict(self.heard),
                 "places": {"freed": self.startups.freed, "ended": self.startups.ended}, **self.senses.figures(),
                 "sources": [{"name": s.health.name, "trust": s.health.trust.value, "last": s.health.last, "events": s.health.events,
-                             "trouble": s.health.trouble} for s in self.sources],
+                             "trouble": s.health.trouble, "lines": s.health.lines,
+                             "unread": {why.value: [count, safe(s.health.unread.examples.get(why, ""))]
+                                        for why, count in s.health.unread.counts.items()}} for s in self.sources],
             }  # fmt: skip
         if name == "changed":
             self.shared.publish_deeds()
             if asked.get("what") == "bans":
                 self.engine.look_again()
+                with contextlib.suppress(StateError):  # the next look mends what is damaged
+                    self.shared.look(Instant(time.time(), time.monotonic()))  # who was let in, or is not to be banned again
             elif asked.get("what") == "history":
                 pass
             elif asked.get("what") == "alerts":

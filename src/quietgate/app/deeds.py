@@ -7,7 +7,7 @@ it: a history that cannot be written stops nobody, and is said.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from quietgate.app.parts import Parts
@@ -27,6 +27,7 @@ PATIENCE = 1.0  # seconds that a command waits for a log that is behind; the gua
 IDS = {
     What.BAN: "c73b744ab5074876a5987da61cf0b1ce",
     What.UNBAN: "3ebf9776a99446478831fbe11d8af6ff",
+    What.ALLOW: "728ca8e9e6924f32b0b7f124592a5ea3",
     What.UP: "63a7916d52c546f69db00ca7ab85330d",
     What.CONFIRM: "5a600cb494364714877b9e35f1851f20",
     What.REVERT: "ec0877d8817f432194f2330c1b3537b3",
@@ -88,6 +89,8 @@ def words(d: Deed) -> str:
             said = f"banned {d.subject} ({d.scope}) {end} by {d.by}{because}"
         case What.UNBAN:
             said = f"unbanned {d.subject} ({d.scope}) by {d.by}{because}"
+        case What.ALLOW:
+            said = f"let {d.subject} in {end} by {d.by}{because}"
         case What.UP:
             where = f"on trial {end}" if d.until is not None else "in force"
             said = f"put generation {d.subject} {where} by {d.by}{because}"
@@ -105,11 +108,11 @@ def words(d: Deed) -> str:
 def event(d: Deed) -> dict[str, Any]:
     """The public form, as the control socket and `events` have it; `seq` is its number, which grows."""
     about: dict[str, Any]
-    if d.what in (What.BAN, What.UNBAN):
+    if d.what in (What.BAN, What.UNBAN, What.ALLOW):
         about = {"source": d.subject, "scope": d.scope}
     else:
         about = {"generation": int(d.subject) if d.subject.isdecimal() else None}
-    if d.what in (What.BAN, What.UP, What.LAPSE):
+    if d.what in (What.BAN, What.ALLOW, What.UP, What.LAPSE):
         about["until"] = d.until
     if d.what is What.BAN:
         about["detector"] = d.reason.partition(":")[0] if d.by == "guard" else ""
@@ -129,6 +132,13 @@ def note(parts: Parts, what: What, generation: int, reason: str = "", *, until: 
     except QuietgateError as error:
         parts.warnings.append(f"{what.value} of generation {generation} is done, but the history was not written: {error.message}")
     Teller(Log(parts.paths.root, PATIENCE)).tell([deed])
+
+
+def note_in(store: Store, done: Sequence[Deed], tell: Callable[[Sequence[Deed]], object]) -> None:
+    """Note deeds in an open store, and tell the log of them. Raises StateError."""
+    with store.transaction():
+        noted = deeds.add(store.db, done)
+    tell(noted)
 
 
 def lapsed(parts: Parts, generation: int, then: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from quietgate.app import known
 from quietgate.app.after_floor import leaving
 from quietgate.app.deciding import Deciding, deciding
+from quietgate.app.doctor_log import of_log
 from quietgate.app.doctor_neighbours import neighbours
 from quietgate.app.guard_state import UNIT, guard_state, is_expected, missing_log
 from quietgate.app.parts import Parts
@@ -85,6 +86,7 @@ def examine(parts: Parts, prepared: Prepared) -> list[Finding]:
     found = [Finding("policy", "advice", f"{w.origin}: {w.what}", w.remedy) for w in prepared.warnings]
     found += _tables(policy, ports)
     found += _guard(parts, policy)
+    found += [Finding(*row) for row in of_log(parts)]
     found += [Finding(*row) for row in neighbours(parts.paths, ports.ports)]
     found += _lost(parts)
     found += _broken(parts)

@@ -18,9 +18,12 @@ from quietgate.app.sources import Source
 from quietgate.clock import Instant
 from quietgate.errors import KernelError, QuietgateError, StateError
 from quietgate.guard import engine as core
+from quietgate.guard.alerts import Alert
 from quietgate.guard.record import Trust
+from quietgate.guard.unread import REMEDIES, Why
 from quietgate.host import conntrack
 from quietgate.host.sight import Startups
+from quietgate.hostile_text import safe
 from quietgate.values import Ban
 
 QUIET = 60.0  # seconds of silence after which it is worth knowing what the kernel counts meanwhile
@@ -51,6 +54,8 @@ class Senses:
         self._bans_counted = 0.0
         self._trial: tuple[int, float] | None = None  # number, wall second of its end
         self._startups = Startups()
+        self._understood: dict[str, tuple[int, int]] = {}  # of each source: lines read and lines not read, at the last look
+        self._silent_though = False  # the kernel counted connections, and no source told of one
 
     def attempt(self) -> None:
         """A stranger tried, just now."""
@@ -67,9 +72,27 @@ class Senses:
         """Look at everything."""
         alerts = self._shared.engine.alerts
         for source in self._sources:
-            self._alerting.take(alerts.source(source.name, source.health.trouble, await self._since_heard(source, now), now))
+            counted = await self._since_heard(source, now)
+            self._silent_though = bool(counted) or (self._silent_though and counted == 0)
+            self._alerting.take(alerts.source(source.name, source.health.trouble, counted, now))
+            self._alerting.take(self._not_understood(source, now))
         await self._effect(now)
         await self._room(now)
+
+    def hears_nothing(self, now: Instant) -> bool:
+        """True if connections come, and no source has told of one for a while."""
+        usual = self._shared.engine.alerts.usual
+        return self._silent_though and all(now.mono - usual[s.name].last.mono >= QUIET for s in self._sources)
+
+    def _not_understood(self, source: Source, now: Instant) -> list[Alert]:
+        """Lines that name a server and cannot be read, while none could: a form that is not known here, not a quiet host."""
+        unread, (lines, before) = source.health.unread, self._understood.get(source.name, (0, 0))
+        self._understood[source.name] = (source.health.lines, unread.forms)
+        why = next((w for w in unread.counts if w is not Why.MESSAGE), None)
+        if why is None or unread.forms == before or source.health.lines > lines:
+            return []
+        example = safe(unread.examples.get(why, ""))
+        return [*self._shared.engine.alerts.unread(source.name, unread.forms - before, REMEDIES[why], example, now)]
 
     def ourselves(self, now: Instant) -> None:
         """The guard's own troubles. Also after a look that failed."""

@@ -26,7 +26,7 @@ from quietgate.clock import Instant
 from quietgate.errors import Damaged, KernelError, StateError
 from quietgate.guard.engine import Engine
 from quietgate.guard.never import stand_for_many
-from quietgate.host import deeds, output
+from quietgate.host import deeds, grants, output
 from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
@@ -85,13 +85,14 @@ class Shared:
             admins.refresh(self.store, self.policy, self.prepared.ports.ports, now.wall)
             floor = admins.sources(self.store, self.counting, now.wall)
             sources = known.sources(self.store, self.policy.ssh, now.wall)
+            pardoned = {g.prefix: g.until for g in grants.standing(self.store, grants.Kind.PARDON, now.wall)}
             many = stand_for_many(self.store.logins(now.wall - MANY_FOR), self.around)
         except Damaged:
             raise
         except (StateError, KernelError):
             return  # what was known before still is
         self.engine.know(
-            {s: now.wall + left for s, left in sources.items()}, frozenset(floor), frozenset(map(self.counting.source_of, many))
+            {s: now.wall + left for s, left in sources.items()}, frozenset(floor), frozenset(map(self.counting.source_of, many)), pardoned
         )
         with contextlib.suppress(KernelError):
             admins.fill(self.sets, self.counting, floor, gain=True)

@@ -8,39 +8,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from quietgate.errors import InputError
-from quietgate.guard.record import Event, Stamps, Trust, read
-from quietgate.guard.sshd import understand
+from quietgate.errors import InputError, QuietgateError
+from quietgate.guard.record import Event, Reader, Stamps, Trust
+from quietgate.guard.sshd import says_nothing, understand
+from quietgate.guard.unread import Unread, Why
 from quietgate.host import inotify, journal, sockets
 from quietgate.host.files import machine_id
 from quietgate.host.logfile import Lines, LogFile, Place
 from quietgate.host.paths import Paths
+from quietgate.host.reading import opened
 from quietgate.host.sight import writers as find_writers
 from quietgate.host.sshd_units import Writers
 from quietgate.pages import page
+from quietgate.policy.terms import LogSource
 
 BACK = 86400.0  # seconds of log that a first start reads: the longest window of a detector
 LOOK = 5.0  # seconds after which a file is looked at without having been told
 LOOK_WRITERS = 60.0  # seconds between two looks at who sshd is here
+TAIL = 1 << 20  # bytes of a log's end that are looked at to see whether it tells of SSH
 AGAIN = 5.0  # seconds before a source that failed is tried again
-FILES = ("var/log/auth.log", "var/log/secure")
+FILES = ("var/log/auth.log", "var/log/secure", "var/log/messages")
+AFTER_JOURNAL = 3.0  # seconds by which a file waits for the journal, the better witness of the same lines
 
 
 @dataclass(slots=True)
 class Health:
-    """How a source does. `last` is the wall second of its last line of sshd's, 0 for none yet."""
+    """How a source does. `last` is the wall second of its last line of sshd's, 0 for none yet; `lines` of servers that were read, and what
+    could not be read.
+    """
 
     name: str
     trust: Trust
     last: float = 0.0
     events: int = 0
     trouble: str = ""
+    lines: int = 0
+    unread: Unread = field(default_factory=Unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,9 @@ class FileSource(Source):
     """A log file, over its rotations."""
 
     path: Path = Path("/dev/null")
+    program: str = ""
+    host: str = ""  # this host's name: lines that bear it are of here, as those without a name are
+    after_journal: bool = False
 
     async def _follow(self, place: str | None, take: Take) -> None:
         found = Place.of(place)
@@ -113,11 +126,19 @@ class FileSource(Source):
             watch.watch(str(self.path.parent), inotify.CREATE | inotify.MOVED_TO)
             watched = 0
             stamps = Stamps(time.time())
+            reader = Reader(stamps, self.program, unread=self.health.unread)
+            again = Again(found.newest if found is not None else 0.0)
             while True:
                 self.health.trouble = "" if self.path.exists() else "the file is not there"
                 stamps.now = time.time()
+                woke = time.monotonic()
                 for block in file.read():
-                    await self._give(take, list(read(block.text, stamps)), block.place.text(), live=block.live)
+                    events = again.new(reader.read(block.text), rewritten=block.rewritten)
+                    self.health.lines = reader.lines
+                    if self.after_journal and block.live:
+                        await asyncio.sleep(max(0.0, woke + AFTER_JOURNAL - time.monotonic()))
+                    reached = replace(block.place, newest=again.newest)
+                    await self._give(take, [self._here(e) for e in events], reached.text(), live=block.live)
                     await asyncio.sleep(0)  # others have their turn between two blocks
                 with contextlib.suppress(FileNotFoundError):
                     inode = self.path.stat().st_ino  # of the new one too, before it has lines
@@ -135,6 +156,39 @@ class FileSource(Source):
             loop.remove_reader(watch.fd)
             watch.close()
             file.close()
+
+    def _here(self, event: Event) -> Event:
+        if self.program:
+            return event._replace(host=self.name)
+        return event._replace(host="") if event.host.partition(".")[0].lower() == self.host else event
+
+
+@dataclass(slots=True)
+class Again:
+    """Tells lines that were read before from new ones, when somebody has written a log anew in its place (an editor, `sed -i`, a cleaner).
+
+    There what is older than the newest line that was read, or the same as one of its second, was read before; it ends with the first
+    line that is newer. A log that begins anew holds nothing older, unless the clock was set back meanwhile.
+    """
+
+    newest: float = 0.0  # wall seconds as logged
+    _last: set[tuple[int, str]] = field(default_factory=set)  # of that second
+    _on: bool = False
+
+    def new(self, events: list[Event], *, rewritten: bool) -> list[Event]:
+        """Those that were not read before."""
+        self._on = self._on or rewritten
+        if not events:
+            return events
+        found = events
+        if self._on:
+            found = [e for e in events if e.at > self.newest or (e.at == self.newest and (e.pid, e.message) not in self._last)]
+            self._on = not any(e.at > self.newest for e in events)
+        newest = max(e.at for e in events)
+        if newest > self.newest:
+            self.newest, self._last = newest, set()
+        self._last.update((e.pid, e.message) for e in events[-256:] if e.at == self.newest)
+        return found
 
 
 @dataclass(slots=True)
@@ -192,6 +246,9 @@ class JournalSource(Source):
                     said = understand(entry.message) if entry is not None else None
                     if entry is not None and said is not None:
                         events.append(Event(entry.at, entry.pid, said, entry.message))
+                    elif entry is not None and not says_nothing(entry.message):
+                        self.health.unread.add(Why.MESSAGE, entry.message)
+                    self.health.lines += entry is not None
                     cursor = line
                 place = (journal.cursor_of(cursor) if cursor else None) or place
                 if cursor is not None:
@@ -221,10 +278,11 @@ class InputSource(Source):
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         stamps = Stamps(time.time())
-        lines = Lines()
+        records, lines = Reader(stamps, unread=self.health.unread), Lines()
         while chunk := await reader.read(1 << 16):
             stamps.now = time.time()
-            await self._give(take, list(read(lines.take(chunk).decode("utf-8", "replace"), stamps)), "", live=False)
+            await self._give(take, records.read(lines.take(chunk).decode("utf-8", "replace")), "", live=False)
+            self.health.lines = records.lines
         self.health.trouble = "its end was reached"
 
 
@@ -236,26 +294,71 @@ def _said(error: Exception) -> str:
 
 
 def find(wanted: object, paths: Paths, units: tuple[str, ...] = ()) -> list[Source]:
-    """The sources that the policy names, or with "auto" those that are here. Raises InputError when there are none.
+    """The sources that the policy names, or with "auto" those that tell of SSH servers here. Raises InputError when there are none.
 
     `units`: more units of sshd's than those that are found.
     """
     root = paths.root
     directory = None if root == Path("/") else root / "var/log/journal"
+    host = os.uname().nodename.partition(".")[0].lower()
+
+    def the_journal() -> JournalSource:
+        return JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id), units=units)
+
+    def a_file(name: str, program: str = "", *, beside: bool = False) -> FileSource:
+        return FileSource(name, Trust.FILE, path=root / name.lstrip("/"), program=program, host=host, after_journal=beside)
+
     if wanted == "auto":
-        if journal.there(directory):
-            return [JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id), units=units)]
-        files = [root / f for f in FILES if (root / f).exists()]
+        kept = journal.there(directory) and journal.keeps(machine_id(paths.machine_id), directory)
+        files = living([root / f for f in FILES])
+        if kept:
+            return [the_journal()]
         if files:
-            return [FileSource(f"/{f.relative_to(root)}", Trust.FILE, path=f) for f in files]
+            return [a_file(f"/{f.relative_to(root)}") for f in files]
+        if journal.there(directory):
+            return [the_journal()]
         raise InputError("no source of sshd's lines is here: neither a journal nor /var/log/auth.log nor /var/log/secure",
                          "install rsyslog and see that it runs, or name the source: sources in [guard]")  # fmt: skip
     found: list[Source] = []
+    beside = isinstance(wanted, tuple) and "journal" in wanted
     for name in wanted if isinstance(wanted, tuple) else ():
         if name == "journal":
-            found.append(JournalSource("journal", Trust.JOURNAL, directory=directory, machine=machine_id(paths.machine_id), units=units))
+            found.append(the_journal())
         elif name == "-":
             found.append(InputSource("-", Trust.FILE))
+        elif isinstance(name, LogSource):
+            found.append(a_file(name.path, name.program))
         else:
-            found.append(FileSource(name, Trust.FILE, path=root / str(name).lstrip("/")))
+            found.append(a_file(str(name), beside=beside))
     return found
+
+
+def others(found: list[Source], paths: Paths) -> list[Source]:
+    """The usual files that are not among `found` and tell of SSH."""
+    names, host = {s.name for s in found}, os.uname().nodename.partition(".")[0].lower()
+    return [FileSource(f"/{name}", Trust.FILE, path=paths.root / name, host=host, after_journal="journal" in names)
+            for name in FILES if f"/{name}" not in names and (paths.root / name).exists() and _tells(paths.root / name)]  # fmt: skip
+
+
+def living(files: list[Path]) -> list[Path]:
+    """Of the usual files those to which SSH servers' lines go: the first two where they are there; /var/log/messages where neither is, or
+    where sshd's lines are in it and in none of them.
+    """
+    there = [f for f in files if f.exists()]
+    usual, rest = [f for f in there if f.name != "messages"], [f for f in there if f.name == "messages"]
+    if any(_tells(f) for f in usual):
+        return usual
+    return [*usual, *(f for f in rest if _tells(f) or not usual)]
+
+
+def _tells(file: Path) -> bool:
+    """True if the last part of a file holds a line of an SSH server's."""
+    try:
+        with opened(file) as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
+            text = log.read(TAIL).decode("utf-8", "replace")
+    except (OSError, QuietgateError):
+        return False
+    reader = Reader(Stamps(time.time()))
+    reader.read(text.partition("\n")[2] if len(text) == TAIL else text)
+    return reader.lines > 0

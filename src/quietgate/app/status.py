@@ -34,6 +34,9 @@ class Guard:
     bans: int
     trouble: str
     sources: tuple[tuple[str, str, float, str], ...]
+    unread: tuple[tuple[str, str, int, str], ...] = ()  # source, kind (`guard/unread`), lines, an example
+    failed: int = 0
+    logins: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,14 @@ def guard(parts: Parts) -> Guard | None:
     try:
         said = ask(parts.paths.control, {"ask": "status"}, 2.0)
         rows = tuple((str(s["name"]), str(s["trust"]), float(s["last"]), str(s["trouble"])) for s in said["sources"])
-        return Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows)
+        unread = tuple(
+            (str(s["name"]), str(why), int(count), str(example))
+            for s in said["sources"]
+            for why, (count, example) in s.get("unread", {}).items()
+        )
+        heard = said.get("heard", {})
+        return Guard(int(said["pid"]), float(said["since"]), str(said["mode"]), int(said["bans"]), str(said["trouble"]), rows, unread,
+                     int(heard.get("failed", 0)), int(heard.get("logins", 0)))  # fmt: skip
     except (QuietgateError, KeyError, TypeError, ValueError):
         return None
 

@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 
 from quietgate.clock import Instant, format_duration
 from quietgate.guard.detect import Finding
-from quietgate.net import Prefix
+from quietgate.net import Prefix, is_loopback
 
 FAILURES, OTHERS = 10, 3  # failed attempts, other user names: what makes a login of a stranger's a break-in
 HORIZON = 30 * 86400.0  # seconds in which they count
@@ -190,6 +190,10 @@ class Alerts:
         if Topic.REFUSED not in self.on or finding.detector == "widen":
             return []
         said = f"{finding.detector}: {finding.count} in {format_duration(finding.window)}"
+        if is_loopback(source):
+            return [Raise(Topic.REFUSED, str(source), at, f"somebody tries to log in from this host itself ({source.host}): who it is cannot be told apart",
+                          (said, "a user of this host does, or clients that come through a tunnel or proxy of this host", *REAL_ADDRESSES),
+                          "nobody is banned for it: this host reaches itself by that address", "ss -tnp 'sport = :22'")]  # fmt: skip
         if many:
             return [Raise(Topic.REFUSED, str(source), at, f"clients seem to arrive in the name of {source.host} and attack: they cannot be told apart",
                           (said, why, *REAL_ADDRESSES), "nobody is banned for it; the limit holds for all of them together",
@@ -233,6 +237,12 @@ class Alerts:
             return []
         return self._stand(Raise(Topic.BLIND, name, now.wall, f"{name} has told nothing of sshd for {format_duration(silent)}", (why,),
                                  "limit and bans in the kernel hold; nobody new is banned", log, lasting=True))  # fmt: skip
+
+    def unread(self, name: str, lines: int, why: str, example: str, now: Instant) -> list[Alert]:
+        """So many lines of a source name an SSH server and could not be read since the last look, and none could; `example` is safe to show."""
+        return self._stand(Raise(Topic.BLIND, name, now.wall, f"the guard does not understand {name}, so it bans nobody who attacks now",
+                                 (f"{lines} lines name an SSH server; {why}", f"one of them: {example}"),
+                                 "limit and bans in the kernel hold; nobody new is banned", f"tail -n 1 {name} | quietgate parse", lasting=True))  # fmt: skip
 
     def table(self, done: str, at: float) -> list[Raise]:
         """Somebody else changed our table, and it was put back."""

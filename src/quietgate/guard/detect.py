@@ -11,6 +11,9 @@ Times are monotonic seconds: a clock that jumps changes nothing. A known source 
 and `slow` is off for it. A login forgives the failures of the same user name only: logging in with one's own account must
 not wipe out guesses at other people's.
 
+A connection that ended with a name and without a login, of which the log does not show whether anything was tried, weighs a third of
+a guess: who thinks better of it at the prompt five times is no attacker, who offers one key after the other is.
+
 Memory: for each source at most as many failures as the largest threshold, 16 bytes each; at most `most` sources, of which
 the one that was heard of longest ago goes first.
 """
@@ -26,6 +29,7 @@ from zlib import crc32
 from quietgate.guard.connections import ROOT, Attempt, Outcome
 from quietgate.net import Prefix
 
+UNSURE_FOR_ONE = 3  # unsure endings that weigh as much as one guess
 NAMES = ("burst", "slow", "names", "root", "noise", "penalty")
 _GUESSED = Outcome.FAILED
 
@@ -68,7 +72,7 @@ class Detectors:
     _others: dict[str, OrderedDict[int, array[float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._others = {name: OrderedDict() for name in ("names", "root", "noise", "penalty")}
+        self._others = {name: OrderedDict() for name in ("names", "root", "noise", "penalty", "unsure")}
 
     def __len__(self) -> int:
         return len(self._failures) + sum(len(d) for d in self._others.values())
@@ -82,7 +86,13 @@ class Detectors:
             if outcome is Outcome.SUCCEEDED:
                 self._forgive(key, attempt.user)
                 return None
-            return self._one("noise" if outcome is Outcome.NOISE else "penalty", key, attempt, source, now, factor)
+            if outcome is Outcome.EXCUSED:
+                self._take_back(key, attempt.user)
+                return None
+            if outcome is not Outcome.UNSURE:
+                return self._one("noise" if outcome is Outcome.NOISE else "penalty", key, attempt, source, now, factor)
+            if not self._weighs(key, attempt, now):
+                return None
         found = self._guess(key, attempt, source, now, factor)
         if found is None and attempt.invalid:
             found = self._name(key, attempt, source, now, factor)
@@ -103,7 +113,7 @@ class Detectors:
         _drop(self._failures, horizon)
         for name, others in self._others.items():
             threshold = self.thresholds.get(name)
-            _drop(others, now - threshold.window if threshold else now)
+            _drop(others, horizon if name == "unsure" else now - threshold.window if threshold else now)
 
     def _guess(self, key: int, attempt: Attempt, source: Prefix, now: float, factor: int) -> Finding | None:
         burst, slow = self.thresholds.get("burst"), self.thresholds.get("slow") if factor == 1 else None
@@ -123,6 +133,28 @@ class Detectors:
         wanted = threshold.count * factor
         times = self._put(self._others[name], key, now, attempt.user, min(attempt.times, wanted), wanted)
         return Finding(name, source, wanted, threshold.window, attempt.evidence) if _within(times, wanted, threshold.window, now) else None
+
+    def _weighs(self, key: int, attempt: Attempt, now: float) -> bool:
+        """True for each third unsure ending."""
+        found = self._put(self._others["unsure"], key, now, attempt.user, 1, UNSURE_FOR_ONE)
+        if len(found) < 2 * UNSURE_FOR_ONE:
+            return False
+        del self._others["unsure"][key]
+        return True
+
+    def _take_back(self, key: int, user: str) -> None:
+        """The newest guess at this name was none."""
+        name = float(crc32(user.encode("utf-8", "replace")))
+        for into in (self._failures, self._others["root"], self._others["names"]):
+            found = into.get(key)
+            if found is None:
+                continue
+            for at in range(len(found) - 1, 0, -2):
+                if found[at] == name:
+                    del found[at - 1 : at + 1]
+                    break
+            if not found:
+                del into[key]
 
     def _name(self, key: int, attempt: Attempt, source: Prefix, now: float, factor: int) -> Finding | None:
         threshold = self.thresholds.get("names")
@@ -164,7 +196,7 @@ class Detectors:
 
     def _forgive(self, key: int, user: str) -> None:
         name = float(crc32(user.encode("utf-8", "replace")))
-        for into in (self._failures, self._others["root"], self._others["names"]):
+        for into in (self._failures, self._others["root"], self._others["names"], self._others["unsure"]):
             found = into.get(key)
             if found is None:
                 continue

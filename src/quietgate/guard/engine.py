@@ -11,8 +11,9 @@ seen the session in the kernel (`logged_in`).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from quietgate.clock import Instant
@@ -23,8 +24,9 @@ from quietgate.guard.detect import Detectors, Finding, Threshold
 from quietgate.guard.never import Never
 from quietgate.guard.record import Event, Trust
 from quietgate.guard.sshd import Kind
+from quietgate.guard.twice import Twice
 from quietgate.guard.widen import Neighbourhoods, Widen
-from quietgate.net import Counting, Prefix, PrefixSet
+from quietgate.net import Counting, Prefix, PrefixSet, is_loopback
 from quietgate.values import Guess, Scope
 
 SAID_AGAIN = 600.0  # seconds after which a spared source may be named again, and a banned one that is still heard doubted
@@ -32,6 +34,7 @@ MOST_SPARED = 4096
 MOST_DOUBTED = 256
 STILL_HEARD = 180.0  # seconds: LoginGraceTime is two minutes
 SAME_LOGIN = 5.0  # seconds by which two witnesses of one login may differ
+PARDONED = "somebody lifted its ban, and said that it is not to be banned again yet"
 _ACCEPTED = Kind.ACCEPTED  # asked of every event: see connections.py
 
 
@@ -134,6 +137,16 @@ class Remember(NamedTuple):
 Command: TypeAlias = Ban | Spared | Know | LoggedIn | Check | Remember | Doubt | Raise
 
 
+@dataclass(slots=True, eq=False)
+class _Joined:
+    """The connections of one log, or of files that tell of the same servers. `last` wall second of its last event, `heard` when that came."""
+
+    connections: Connections
+    trust: Trust
+    last: float = 0.0
+    heard: float = 0.0
+
+
 def nothing(_source: Prefix) -> Past:
     """No past at all."""
     return Past()
@@ -158,11 +171,13 @@ class Engine:
     alerts: Alerts = field(init=False)
     detectors: Detectors = field(init=False)
     neighbourhoods: Neighbourhoods | None = field(init=False)
-    _connections: dict[str, Connections] = field(default_factory=dict)
+    _joined: dict[str, _Joined] = field(default_factory=dict)  # by source of lines
+    _twice: Twice | None = None
     _known: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
     _floor: frozenset[Prefix] = frozenset()
     _many: frozenset[Prefix] = frozenset()
     _banned: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
+    _pardoned: dict[Prefix, float] = field(default_factory=dict)  # until, wall seconds
     _spared: dict[Prefix, float] = field(default_factory=dict)
     _doubted: dict[Prefix, float] = field(default_factory=dict)
 
@@ -190,9 +205,17 @@ class Engine:
             self.detectors.thresholds, self.detectors.patience = settings.thresholds, settings.patience
             self.detectors.root_refused, self.detectors.most = settings.root_refused, settings.most_sources
 
-    def know(self, known: dict[Prefix, float], floor: frozenset[Prefix], many: frozenset[Prefix] = frozenset()) -> None:
-        """What the store says: known sources with the wall second until when, the floor, and sources that stand for many."""
-        self._known, self._floor, self._many = dict(known), floor, many
+    def know(
+        self,
+        known: dict[Prefix, float],
+        floor: frozenset[Prefix],
+        many: frozenset[Prefix] = frozenset(),
+        pardoned: Mapping[Prefix, float] = MappingProxyType({}),
+    ) -> None:  # fmt: skip  immutable
+        """What the store says: known sources with the wall second until when, the floor, sources that stand for many, and prefixes that
+        are not to be banned again before a wall second.
+        """
+        self._known, self._floor, self._many, self._pardoned = dict(known), floor, many, dict(pardoned)
 
     def look_again(self) -> None:
         """Bans were changed by somebody else: who is banned no more begins anew."""
@@ -206,25 +229,56 @@ class Engine:
 
     def read(self, source: str, trust: Trust, event: Event, at: Instant) -> list[Command]:
         """One event of one source of lines. `at`: when it happened, as far as it can be known."""
-        connections = self._connections.get(source)
-        if connections is None:
-            connections = self._connections[source] = Connections(self.settings.most_open)
+        if self._twice is not None:
+            once = self._twice.once(source, event)
+            if once is None:
+                return []
+            event = once
+        joined = self._joined.get(source)
+        if joined is None:
+            joined = self._joined_of(source, trust)
+        connections = joined.connections
+        joined.last, joined.heard = event.at, at.mono
+        found: list[Command] = []
+        if event.at >= connections.next_due:
+            for attempt in connections.due(event.at):
+                found += self._attempt(attempt, trust, at)
         if event.said.kind is _ACCEPTED:
-            return self._accepted(connections, trust, event)
-        attempt = connections.take(event)
-        if attempt is None:
-            return []
-        return self._attempt(attempt, trust, at)
+            return found + self._accepted(connections, trust, event)
+        taken = connections.take(event)
+        if taken is None:
+            return found
+        return found + self._attempt(taken, trust, at) if found else self._attempt(taken, trust, at)
+
+    def several(self, sources: int) -> None:
+        """So many sources of lines are followed: what two of them tell counts once."""
+        self._twice = Twice() if sources > 1 else None
+
+    def due(self, now: Instant) -> list[Command]:
+        """What became certain since the last event, by time alone. Call now and then."""
+        found: list[Command] = []
+        for joined in set(self._joined.values()):
+            # The log's clock, as far as its last line told it: what is read late is not over yet.
+            at = joined.last + max(0.0, now.mono - joined.heard)
+            if at >= joined.connections.next_due:
+                for attempt in joined.connections.due(at):
+                    found += self._attempt(attempt, joined.trust, now)
+        return found
+
+    def _joined_of(self, source: str, trust: Trust) -> _Joined:
+        """Files that tell of the same sshd share what they are joined in, else one guess would be half in each."""
+        shared = next((j for j in self._joined.values() if j.trust is trust), None) if self._twice is not None else None
+        joined = self._joined[source] = shared or _Joined(Connections(self.settings.most_open), trust)
+        return joined
 
     def unfinished(self, source: str) -> list[list[Any]]:
         """The connections of a source of lines that are not over, for a restart."""
-        connections = self._connections.get(source)
-        return [] if connections is None else connections.snapshot()
+        joined = self._joined.get(source)
+        return [] if joined is None else joined.connections.snapshot()
 
-    def resume(self, source: str, rows: list[list[Any]]) -> None:
+    def resume(self, source: str, trust: Trust, rows: list[list[Any]]) -> None:
         """What `unfinished` gave before. Raises ValueError or TypeError for anything else."""
-        connections = self._connections[source] = Connections(self.settings.most_open)
-        connections.restore(rows)
+        self._joined_of(source, trust).connections.restore(rows)
 
     def logged_in(self, user: str, address: Prefix, port: int, at: Instant) -> list[Know | LoggedIn | Raise]:
         """Take a login that the kernel has shown."""
@@ -278,7 +332,7 @@ class Engine:
 
     def figures(self) -> dict[str, int]:
         """What is held, and what was given up for want of room or clarity."""
-        joined = self._connections.values()
+        joined = [j.connections for j in set(self._joined.values())]
         return {
             "sources": len(self.detectors), "sources_forgotten": self.detectors.forgotten, "known": len(self._known), "banned": len(self._banned),
             "connections": sum(len(c) for c in joined), "connections_forgotten": sum(c.forgotten for c in joined),
@@ -296,6 +350,8 @@ class Engine:
 
     def _attempt(self, attempt: Attempt, trust: Trust, at: Instant) -> list[Command]:
         source = self.settings.counting.source_of(attempt.address)
+        if source.value < 2**64 and is_loopback(attempt.address):  # its /64 is nobody's network
+            source = attempt.address
         found: list[Command] = [Remember(attempt, source, trust)]
         banned = self._banned.get(source)
         if banned is not None:
@@ -312,7 +368,7 @@ class Engine:
             found.append(judged)
             if isinstance(judged, Ban):
                 found += self._widened(judged)
-            elif isinstance(judged, Spared):
+            elif isinstance(judged, Spared) and judged.why != PARDONED:  # whoever said so knows
                 found += self.alerts.spared(judged.source, judged.why, judged.finding, at.wall, many=judged.many)
         return found
 
@@ -357,6 +413,8 @@ class Engine:
             return [Spared(prefix, "an administrator is or was logged in from there", finding)]
         if any(prefix.covers(s) for s in self._many):
             return [Spared(prefix, "an address in there stands for many", finding)]
+        if any(until > ban.at.wall and (p.covers(prefix) or prefix.covers(p)) for p, until in self._pardoned.items()):
+            return [Spared(prefix, PARDONED, finding)]
         reason = self.settings.never.why(prefix, source=False)
         if reason is not None:
             return [Spared(prefix, reason.why, finding)]
@@ -370,7 +428,7 @@ class Engine:
         if until > at.wall:  # banned already: by hand, or before this process began
             self._banned[source] = until
             return None
-        why = self._why_spared(source, trust, known=known)
+        why = self._why_spared(source, trust, at.wall, known=known)
         if why:
             said = self._spared.get(source)
             if said is not None and at.mono - said <= SAID_AGAIN:
@@ -382,7 +440,7 @@ class Engine:
         self._banned[source] = at.wall + seconds
         return Ban(source, self.settings.scope, seconds, steps, finding, at, self.settings.observe)
 
-    def _why_spared(self, source: Prefix, trust: Trust, *, known: bool) -> str:
+    def _why_spared(self, source: Prefix, trust: Trust, now: float, *, known: bool) -> str:
         reason = self.settings.never.why(source, source=True)
         if reason is not None:
             return reason.why
@@ -390,6 +448,8 @@ class Engine:
             return "an administrator is or was logged in from there"
         if source in self._many:
             return "several users log in from it: it stands for many"
+        if any(until > now and p.covers(source) for p, until in self._pardoned.items()):
+            return PARDONED
         if known and trust is Trust.FILE:
             return "it is known, and a line in a file can be forged"
         return ""

@@ -10,10 +10,17 @@ _NEGOTIATE = re.compile(r"Unable to negotiate with (\S{2,63}?)(?: port (\d{1,5})
 
 
 def unable(message: str) -> Said | None:
-    """Nothing in common: the head is the server's, the client's offer follows."""
+    """Nothing in common: the head is the server's, the client's offer follows. Before 6.8 without an address.
+
+    No host key in common is what `ssh-keyscan` meets, which asks for one type after the other: it has connected and left.
+    """
+    if message.startswith(("Unable to negotiate a key exchange method", "no matching ")):
+        return Said(Kind.NO_MATCH)
     found = _NEGOTIATE.match(message)
     there = address(found[1]) if found is not None else None
-    return Said(Kind.NO_MATCH, None, there, int(found[2] or 0), found[3]) if found is not None and there is not None else None
+    if found is None or there is None:
+        return None
+    return Said(Kind.LEFT if found[3] == "host key type" else Kind.NO_MATCH, None, there, int(found[2] or 0), found[3])
 
 
 def did_not(message: str) -> Said | None:
@@ -94,17 +101,25 @@ _DROPPED = re.compile(
     r"drop connection #\d{1,10} from \[([0-9a-fA-F.:]{2,63}(?:%[^\]\s]{1,15})?)\]:(\d{1,5}) on \[[^\]]{2,63}\]:\d{1,5} (.*)\Z",
     re.DOTALL | re.ASCII,
 )
-_PENALISED = re.compile(r"srclimit_penalise: (?:ipv[46]: new )?([0-9a-fA-F.:]{2,63})/(\d{1,3})(?: (active)|: (activating))", re.ASCII)
+_PENALISED = re.compile(
+    r"srclimit_penalise: (?:ipv[46]: new )?([0-9a-fA-F.:]{2,63})/(\d{1,3})(?: (active)|: (activating)).*? for (?:penalty: )?(.*)\Z",
+    re.ASCII,
+)
+# What sshd punishes and is no attack: monitors and balancers connect and leave.
+_NO_ATTACK = "connections without attempting authentication"
 
 
 def drop(message: str) -> Said | None:
-    """A connection that the listener refused: penalised, or one too many."""
+    """A connection that the listener refused: penalised, or one too many. Which penalty counts: a source that only connects and leaves
+    (a monitor, a balancer) has attacked nobody.
+    """
     found = _DROPPED.match(message)
     there = address(found[1]) if found is not None else None
     if found is None or there is None:
         return None
-    penalty = found[3].startswith("penalty: ")
-    return Said(Kind.PENALTY if penalty else Kind.DROPPED, None, there, int(found[2]), found[3].removeprefix("penalty: "))
+    reason = found[3].removeprefix("penalty: ")
+    penalty = found[3].startswith("penalty: ") and not reason.startswith(_NO_ATTACK)
+    return Said(Kind.PENALTY if penalty else Kind.DROPPED, None, there, int(found[2]), reason)
 
 
 def penalised(message: str) -> Said | None:
@@ -117,7 +132,7 @@ def penalised(message: str) -> Said | None:
     there = address(found[1]) if found is not None else None
     if found is None or there is None or not (found[3] or found[4]) or int(found[2]) < (32 if there.version == 4 else 64):
         return None
-    return Said(Kind.PENALTY, None, there, 0, "active")
+    return Said(Kind.DROPPED if found[5].startswith(_NO_ATTACK) else Kind.PENALTY, None, there, 0, "active")
 
 
 def strain(message: str) -> Said | None:

@@ -14,6 +14,8 @@ from quietgate.net import Prefix
 
 _WITH_TEXT_BEHIND = ("publickey", "hostbased", "gssapi-")
 _SERVER = re.compile(r"(?<= from )(\S{2,63}) port (\d{1,5}) ssh2(?=:|\Z)")
+# Protocol 1 (before 7.4) wrote the client's own user name behind: "ssh1: ruser NAME".
+_SERVER1 = re.compile(r"(?<= from )(\S{2,63}) port (\d{1,5}) ssh1(?=: ruser |\Z)")
 _KEY = re.compile(r"ssh2(?:: [A-Za-z0-9-]+ (?:SHA256:[A-Za-z0-9+/=]+|MD5:[0-9a-f:]+|[0-9a-f:]+))?\Z")
 
 
@@ -29,6 +31,9 @@ def _authentication(message: str, start: int, kind: Kind) -> Said | None:
     rest = text[middle + 5 :]
     if method.startswith(_WITH_TEXT_BEHIND) and (method != "publickey" or "-CERT" in rest):
         found = only(_SERVER, rest)
+        return Said(Kind.UNCLEAR) if found is None else _of_user(kind, rest[: found[0] - 6], found[1], found[2], method)
+    if " ssh1" in rest:
+        found = only(_SERVER1, rest)
         return Said(Kind.UNCLEAR) if found is None else _of_user(kind, rest[: found[0] - 6], found[1], found[2], method)
     user, given, tail = rest.rpartition(" from ")
     parts = tail.split(" ", 3)
@@ -98,20 +103,36 @@ def invalid(message: str) -> Said | None:
 
 # -- PAM
 
+KEYBOARD = "keyboard"  # the method of what sshd itself says of a conversation with PAM
 _OF_MODULE = re.compile(r"(pam_\w{1,30})\(sshd:auth\): authentication failure; ")
 _MORE = re.compile(r"PAM ([1-9]\d{0,8}) more authentication failures?; ", re.ASCII)
 
 
+# pam_unix, pam_access: after the password was found right
+_OF_ACCOUNT = re.compile(
+    r"pam_\w{1,30}\(sshd:account\): (?:account (\S{1,100}) has expired|access denied for user [`'](\S{1,100})')", re.ASCII
+)
+# pam_strerror(3) of what is no wrong password
+_OF_ACCOUNTS = ("PAM: User account has expired", "PAM: Authentication token is no longer valid", "PAM: Authentication token expired")
+
+
 def pam(message: str) -> Said | None:
     """A module's line, and sshd's own "PAM N more authentication failures": the first rhost= is PAM's, the rest may not be."""
-    of_module, more = _OF_MODULE.match(message), _MORE.match(message)
+    of_module = more = None
+    if message.startswith("PAM "):
+        more = _MORE.match(message)
+    elif "(sshd:auth): authentication failure; " in message:
+        of_module = _OF_MODULE.match(message)
+    elif "(sshd:account): " in message:
+        refused = _OF_ACCOUNT.match(message)
+        return Said(Kind.ACCOUNT_REFUSED, refused[1] or refused[2], None, 0, "before") if refused is not None else None
     if of_module is None and more is None:
         return None
     _, found, rest = message.partition(" rhost=")
     host, _, user = rest.partition(" ")
-    there = address(host) if found else None
-    if there is None:
+    if not found or not host:
         return None
+    there = address(host)  # with UseDNS a name, which is no address: other lines of the connection hold it
     user = user.lstrip()
     # Each module says it for itself; libpam's summary belongs to pam_unix.
     module = of_module[1] if of_module is not None and of_module[1] != "pam_unix" else "pam"
@@ -129,8 +150,20 @@ def pam_error(message: str) -> Said | None:
         return None
     head, given, host = bare(message)[0].rpartition(" from ")
     middle, user = (" for ", head[len(_EXHAUSTED) :]) if head.startswith(_EXHAUSTED) else head.partition(" for ")[1:]
-    there = address(host) if given and middle else None
-    return _of_user(Kind.PAM_FAILED, user, there, 0, "keyboard") if there is not None else None
+    if not given or not middle or " " in host:
+        return None
+    if head.startswith(_OF_ACCOUNTS):
+        return Said(Kind.ACCOUNT_REFUSED, user, address(host), 0, "before")
+    return _of_user(Kind.PAM_FAILED, user, address(host), 0, KEYBOARD)  # with UseDNS HOST is a name, which is no address
+
+
+def refused_account(message: str) -> Said | None:
+    """auth-pam.c, monitor.c: "Access denied for user U by PAM account configuration": what the line before took for a guess was right."""
+    text, _ = bare(message)
+    head, tail = "Access denied for user ", " by PAM account configuration"
+    if not text.startswith(head) or not text.endswith(tail):
+        return None
+    return Said(Kind.ACCOUNT_REFUSED, text[len(head) : -len(tail)])
 
 
 # -- refusals

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     PENALTY = "penalty"
     DROPPED = "dropped"  # MaxStartups
     # no attack
+    ACCOUNT_REFUSED = "account-refused"  # a right password or key, and an account that is over, locked or shut out
     ACCEPTED = "accepted"
     CONNECTED = "connected"
     STEP = "step"  # postponed, partial

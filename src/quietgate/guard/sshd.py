@@ -48,13 +48,13 @@ def _prefixed(message: str) -> Said | None:
 _READERS: dict[str, Callable[[str], Said | None]] = {
     "Failed": methods.failed, "Accept": methods.accepted, "Postpo": methods.step, "Partia": methods.step, "Invali": methods.invalid,
     "Illega": methods.invalid, "maximu": methods.maximum, "pam_un": methods.pam, "pam_ss": methods.pam, "User r": methods.user,
-    "ROOT L": methods.root, "admini": methods.prohibited, "WARNIN": methods.revoked, "Connec": ends.connection, "Discon": ends.disconnecting,
+    "ROOT L": methods.root, "admini": methods.prohibited, "WARNIN": methods.revoked, "Access": methods.refused_account, "Connec": ends.connection, "Discon": ends.disconnecting,
     "Receiv": ends.received, "ssh_di": ends.dispatch, "Timeou": ends.timeout, "Sessio": ends.crash, "sessio": ends.crash,
     "Unable": handshakes.unable, "Did no": handshakes.did_not, "Bad pr": handshakes.bad, "Bad re": handshakes.bad, "Bad pa": handshakes.bad,
     "banner": handshakes.banner, "kex_ex": handshakes.exchange, "Protoc": handshakes.protocol, "Corrup": handshakes.corrupted,
     "paddin": handshakes.corrupted, "probed": handshakes.probed, "scanne": handshakes.probed, "refuse": handshakes.refused,
     "drop c": handshakes.drop, "srclim": handshakes.penalised, "beginn": handshakes.strain, "in Max": handshakes.strain,
-    "exited": handshakes.strain, "PerSou": handshakes.strain, "Maxsta": handshakes.strain, "messag": _repeated, "error:": _prefixed,
+    "exited": handshakes.strain, "PerSou": handshakes.strain, "Maxsta": handshakes.strain, "no mat": handshakes.unable, "messag": _repeated, "error:": _prefixed,
     "fatal:": _prefixed,
 }  # fmt: skip
 
@@ -77,7 +77,40 @@ def understand(message: str) -> Said | None:
         return methods.user(message)
     if message.startswith("PAM"):
         return methods.pam_error(message) if message.startswith("PAM: ") else methods.pam(message)
-    return None
+    return methods.pam(message) if message.startswith("pam_") else None
+
+
+# What sshd and PAM's modules say of other things, as far as it was seen in real logs and read in session.c, sshd.c, sshd-session.c, serverloop.c,
+# auth2-pubkey.c, canohost.c, monitor.c: none of it is a guess, and a log full of it is not one that cannot be read.
+_OF_OTHER_THINGS = (
+    "pam_unix(", "pam_sss(", "pam_systemd(", "pam_env(", "pam_limits(", "pam_nologin(", "pam_access(", "pam_loginuid(", "pam_mkhomedir(",
+    "pam_google", "pam_winbind(", "pam_krb5(", "pam_ldap(", "pam_faillock(", "pam_tally", "pam_lastlog(", "pam_motd(", "pam_mail(", "pam_keyinit(",
+    "pam_selinux(", "pam_cap(", "pam_umask(", "PAM service(", "PAM adding ", "PAM unable ", "PAM (", "PAM: ", "Server listening on ", "Received signal ", "Received SIGHUP", "input_userauth_request: ", "reverse mapping checking ",
+    "Address ", "Nasty PTR record ", "User child is on pid ", "Starting session: ", "Close session: ", "Closing connection to ", "Transferred: ",
+    "subsystem request ", "Found matching ", "Accepted key ", "Accepted certificate ", "Authentication ", "Authorized ", "userauth_", "fatal: userauth_",
+    "Postponed ", "Partial ", "Exiting on signal", "Set /", "Setting ", "debug1: ", "debug2: ", "debug3: ", "session opened for ", "session closed for ", "error: Could not ",
+    "Could not ", "error: Received disconnect from ", "error: kex_", "kex_exchange_identification: ", "error: Bind to port ", "Cannot bind ", "error: connect_to ",
+    "connect_to ", "error: channel ", "channel ", "error: AuthorizedKeys", "Environment ", "lastlog_", "error: mm_", "fatal: mm_", "mm_request", "mm_answer", "Failed to release session",
+    "fatal: Read from ", "Read error from ", "Write failed", "fatal: Write failed", "Timeout, client not responding", "forced-command", "error: maximum ", "expired ",
+    "Account ", "error: /etc/", "/etc/ssh", "Missing privilege separation", "Protocol ", "PerSourcePenalties ", "srclimit_penalise: ", "rexec line", "Deprecated option",
+    "error: Failed to disconnect", "error: bind", "bind: ", "syslogin_perform_logout", "error: beginning ", "error: Access denied for user ",
+    "Local disconnected", "Finished discarding for ", "Disconnecting: ", "fatal: Fssh_", "error: Fssh_", "fatal: buffer_", "fatal: ssh_", "Unable to ",
+    "message repeated ", "Did not receive ", "Connection closed", "Connection reset", "ssh_dispatch_run_fatal: ", "Bad remote ", "Invalid user", "Protocol",
+    "open /", "Starting ", "Changed ", "Authenticated to ", "Forced ", "Allocated ", "Enabling ", "ssh_packet", "packet_write", "Server ", "error: Bad ",
+    "error: PAM: ", "error: Hm, ", "error: RSA_public_decrypt", "error: key_", "error: buffer_", "error: Broken pipe", "fatal: Timeout",
+)  # fmt: skip
+
+
+# By their first five characters: asked of each line that tells of nothing, a list of a hundred would cost more than the rest of the reading.
+_BY_FIRST: dict[str, tuple[str, ...]] = {}
+for _words in _OF_OTHER_THINGS:
+    _BY_FIRST[_words[:5]] = (*_BY_FIRST.get(_words[:5], ()), _words)
+
+
+def says_nothing(message: str) -> bool:
+    """True for what sshd says of other things than guesses, as far as it is known. What is neither this nor understood is counted."""
+    known = _BY_FIRST.get(message[:5])
+    return known is not None and message.startswith(known)
 
 
 def _cut(message: str, reader: Callable[[str], Said | None] | None) -> Said | None:

@@ -126,3 +126,9 @@ def there(directory: Path | None = None) -> bool:
     if directory is not None:
         return directory.is_dir() and journalctl() is not None
     return Path("/run/systemd/journal/socket").exists() and journalctl() is not None
+
+
+def keeps(machine: str, directory: Path | None = None) -> bool:
+    """Return whether journald stores anything of this machine's: with Storage=none, or forwarding alone, there is a socket and no journal."""
+    place = directory if directory is not None else own(machine)
+    return place is not None and any(place.rglob("*.journal"))

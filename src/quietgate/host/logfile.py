@@ -13,38 +13,37 @@ counted: its remainder is no line, whatever it looks like.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import json
-import lzma
 import os
 import re
 import stat
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from quietgate.host import packed
+from quietgate.host.packed import BROKEN, SUFFIXES
 
 BLOCK = 1 << 16  # bytes of one read: about 600 lines, a few milliseconds of work
 LONGEST_LINE = 1 << 16
 FINGERPRINT = 256
+TAIL = 64  # bytes before our place that are compared, so that a file which was edited in its place is noticed
 MOST_OLD = 64 << 20  # bytes of predecessors that a first start reads
 MOST_PREDECESSORS = 64
-_PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)  # a file that is gone, cut off, or not what its name says
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a file was read. `head` bytes of its beginning have the digest `print`."""
+    """How far a file was read. `head` bytes of its beginning have the digest `print`; `newest` wall second of its lines, for who can tell."""
 
     device: int
     inode: int
     offset: int
     head: int = 0
     print: str = ""
+    newest: float = 0.0
 
     def text(self) -> str:
         """For the store."""
@@ -55,7 +54,14 @@ class Place:
         """From the store; None for nothing, or nothing that can be read."""
         try:
             raw = json.loads(text) if text else {}
-            found = cls(int(raw["device"]), int(raw["inode"]), int(raw["offset"]), int(raw["head"]), str(raw["print"]))
+            found = cls(
+                int(raw["device"]),
+                int(raw["inode"]),
+                int(raw["offset"]),
+                int(raw["head"]),
+                str(raw["print"]),
+                float(raw.get("newest", 0.0)),
+            )
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
         return found if found.offset >= 0 and 0 <= found.head <= FINGERPRINT else None
@@ -63,11 +69,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole lines, and the place after them. `live`: they came while we were looking, not from before."""
+    """Whole lines, and the place after them. `live`: they came while we were looking, not from before. `rewritten`: the file was put in
+    place of one that is nowhere any more, so that lines which were read before may come again.
+    """
 
     text: str
     place: Place
     live: bool
+    rewritten: bool = False
 
 
 class Lines:
@@ -118,6 +127,8 @@ class LogFile:
         self._back = back
         self._last = place  # after the last line that was handed out, of whichever file
         self._begun = False
+        self._rewritten = False  # what comes next may have been read before
+        self._tail = b""  # the last bytes before the place, to see that they still are
         if place is None and back is None:
             self._begun = True
             self._open(path)
@@ -139,7 +150,9 @@ class LogFile:
             yield from self._rest_of_file()
             if not followed:
                 break
-            for path in self._between():
+            since = self._since(self._place)
+            self._rewritten = not since
+            for path, _ in since[1:]:
                 yield from self._old(path, 0)
             self.close()
             self._open(self.path)
@@ -150,8 +163,9 @@ class LogFile:
             self._open(self.path, self._last.offset)
             return
         self._before = self._unread()
+        self._rewritten = self._last is not None and not self._before
         # The youngest may still be written to.
-        if self._before and self._before[-1][0].suffix not in _PACKED:
+        if self._before and self._before[-1][0].suffix not in SUFFIXES:
             self._open(*self._before.pop())
 
     def close(self) -> None:
@@ -170,7 +184,10 @@ class LogFile:
         assert self._file is not None
         while True:
             if self._truncated():
-                yield from self._copied()
+                copies = self._since(self._place)
+                self._rewritten = not copies
+                for path, offset in copies:  # what the copies of it hold beyond our place
+                    yield from self._old(path, offset)
                 self._lines.cut()
                 self._seek(0)
             if not self._place.offset and not self._lines.behind:
@@ -181,7 +198,9 @@ class LogFile:
             whole = self._lines.take(chunk)
             if whole:
                 self._place = self._last = self._fingerprinted(self._file.tell() - self._lines.behind)
-                yield Block(whole.decode("utf-8", "replace"), self._place, self._live)
+                self._tail = whole[-TAIL:]
+                yield Block(whole.decode("utf-8", "replace"), self._place, self._live, self._rewritten)
+                self._rewritten = False
 
     def _fingerprinted(self, offset: int) -> Place:
         assert self._file is not None
@@ -211,6 +230,8 @@ class LogFile:
         self._file.seek(offset)
         self._place = Place(self._place.device, self._place.inode, offset)
         self._place = self._fingerprinted(offset)
+        at = max(0, offset - TAIL)
+        self._tail = os.pread(self._file.fileno(), offset - at, at)
 
     def _truncated(self) -> bool:
         assert self._file is not None
@@ -218,6 +239,8 @@ class LogFile:
         if size < self._file.tell():
             return True
         place = self._place
+        if self._tail and os.pread(self._file.fileno(), len(self._tail), place.offset - len(self._tail)) != self._tail:
+            return True
         return bool(place.head) and _digest(os.pread(self._file.fileno(), place.head, 0)) != place.print
 
     def _missed(self) -> Iterator[Block]:
@@ -225,11 +248,6 @@ class LogFile:
         for path, offset in self._unread():
             if _inode(path) == self._place.inode:
                 return
-            yield from self._old(path, offset)
-
-    def _copied(self) -> Iterator[Block]:
-        """What the copies of it hold beyond our place."""
-        for path, offset in self._since(self._place):
             yield from self._old(path, offset)
 
     def _followed(self) -> bool:
@@ -240,15 +258,11 @@ class LogFile:
             return False
         return about.st_size > 0 and (about.st_dev, about.st_ino) != (self._place.device, self._place.inode)
 
-    def _between(self) -> list[Path]:
-        """What was rotated after ours and before the file that has the path now, the oldest first."""
-        return [path for path, _ in self._since(self._place)[1:]]
-
     # -- what was rotated away
 
     def _predecessors(self) -> list[Path]:
         """FILE.1, FILE.2.gz, FILE-20261124.xz ...: the youngest first."""
-        form = re.compile(re.escape(self.path.name) + r"(?:\.(\d{1,4})|-(\d{8}[\d.T_-]{0,16}))(?:\.gz|\.xz|\.bz2)?", re.ASCII)
+        form = re.compile(re.escape(self.path.name) + r"(?:\.(\d{1,4})|-(\d{8}[\d.T_-]{0,16}))(?:\.gz|\.xz|\.bz2|\.zst)?", re.ASCII)
         found: dict[tuple[bool, int, str], str] = {}
         try:
             names = os.listdir(self.path.parent)
@@ -272,7 +286,7 @@ class LogFile:
         """From where we stopped, the oldest first; nothing where that file is gone."""
         older = self._predecessors()
         for index, path in enumerate(older):
-            same = _inode(path) == place.inode and path.suffix not in _PACKED
+            same = _inode(path) == place.inode and path.suffix not in SUFFIXES
             if (place.head or same) and self._matches(path, place, same_file=same):
                 return [(path, place.offset), *((p, 0) for p in reversed(older[:index]))]
         return []
@@ -286,7 +300,7 @@ class LogFile:
                 about = path.stat()
             except OSError:
                 continue
-            room -= about.st_size * (10 if path.suffix in _PACKED else 1)
+            room -= about.st_size * (10 if path.suffix in SUFFIXES else 1)
             if about.st_mtime < back or room < 0:
                 break
             recent.insert(0, (path, 0))
@@ -302,7 +316,7 @@ class LogFile:
                     if about.st_size < place.offset or (about.st_ino != place.inode and place.head < FINGERPRINT):
                         return False
                 return _digest(file.read(place.head)) == place.print if place.head else same_file
-        except _BROKEN:
+        except BROKEN:
             return False
 
     def _old(self, path: Path, offset: int) -> Iterator[Block]:
@@ -319,20 +333,16 @@ class LogFile:
                         at = file.tell() - lines.behind
                         self._last = Place(about.st_dev, about.st_ino, at, len(first[:at]), _digest(first[:at]))
                         yield Block(whole.decode("utf-8", "replace"), self._last, live=False)
-        except _BROKEN:
+        except BROKEN:
             pass
         lines.cut()
         self._lines.skipped += lines.skipped
 
 
 def _opened(path: Path) -> BinaryIO:
-    packed = _PACKED.get(path.suffix)
-    if packed is not None:
-        file: BinaryIO = packed(path, "rb")
-        return file
     if not path.is_file():
         raise FileNotFoundError(path)
-    return path.open("rb")
+    return packed.opened(path)
 
 
 def _inode(path: Path) -> int:

@@ -26,11 +26,12 @@ from quietgate.values import Scope
 _KEYS = {"bans": "version DESC, first DESC, length DESC, scope DESC", "names": "name DESC", "logins": "user DESC, version DESC, address DESC", "remembered": "user DESC, version DESC, address DESC",
          "floor": "version DESC, address DESC, uid DESC", "observed": "version DESC, source DESC, length DESC, at DESC",
          "offenders": "version DESC, source DESC, length DESC", "about": "key DESC", "guessers": "version DESC, source DESC, day DESC",
-         "things": "id DESC", "history": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip
+         "grants": "kind DESC, version DESC, first DESC, length DESC", "things": "id DESC", "history": "id DESC", "outbox": "id DESC, route DESC"}  # fmt: skip
 # Where a table has its prefixes: the columns of IP version, packed address and length (None: one address).
 _PREFIXES: dict[str, tuple[tuple[int, int, int | None], ...]] = {
     "bans": ((0, 1, 2),), "logins": ((1, 2, None),), "remembered": ((1, 2, None),), "floor": ((0, 1, None),),
     "attempts": ((1, 2, None), (1, 3, None)), "observed": ((0, 1, 2),), "offenders": ((0, 1, 2),), "guessers": ((0, 1, None),),
+    "grants": ((1, 2, 3),),
 }  # fmt: skip
 
 

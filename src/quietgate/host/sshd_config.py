@@ -7,6 +7,7 @@ without /run/sshd, `sshd -T` refuses to answer: then the files are read here (ss
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shutil
@@ -21,6 +22,7 @@ from quietgate.host.reading import read_text
 from quietgate.values import Listener
 
 DEFAULT_PORT = 22
+OTHERS = ("dropbear", "tinysshd")  # by the names of their processes
 DEFAULT_CONFIG = "/etc/ssh/sshd_config"
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin"
 # sshd writes its state into its title (sshd.c): "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"
@@ -86,12 +88,16 @@ def find_ports(named: tuple[int, ...] | None) -> SshPorts:
     in_use = tuple(effective(a) for a in dict.fromkeys(_kept(d.arguments) for d in daemons))
     configs = in_use if any(not _kept(d.arguments) for d in daemons) else (*in_use, effective())  # and what a boot would start
     activated = _systemd_sockets()
+    others = other_servers(listening)
     now = {p for d in daemons for p in d.ports} | {p for p in activated if p in {x.port for x in listening}}
     if named is None:
         configured = {p for c in configs for p in c.ports}
         # A socket unit listens in sshd's stead: what the configuration says of ports is then not used.
-        ports = now | set(activated) | (configured if not activated else set())
+        if others and not now and not activated and shutil.which("sshd", path=_PATH) is None:
+            configured = set()  # another server is here in sshd's stead
+        ports = now | set(activated) | set(others) | (configured if not activated else set())
         reasons = [f"sshd listens on {_ports(now)}"] if now else []
+        reasons += [f"{name} listens on {_ports({p for p, n in others.items() if n == name})}" for name in sorted(set(others.values()))]
         reasons += [f"ssh.socket says {_ports(set(activated))}"] if activated else []
         reasons += [f"its configuration says {_ports(configured)}"] if configured and not activated else []
         why = "; ".join(reasons) or f"nothing known of sshd here, so its default {DEFAULT_PORT}"
@@ -100,7 +106,7 @@ def find_ports(named: tuple[int, ...] | None) -> SshPorts:
         found, why = named, "named in the policy"
     bound = any(x.port in found and not x.wildcard for x in listening)
     begins = [d.startups[1] for d in daemons if d.startups] or [c.startups()[0] for c in configs] or [10]
-    return SshPorts(found, why, bound, max(1, min(begins)), _longest([c.grace() for c in in_use or configs]), tuple(sorted(now)), daemons,
+    return SshPorts(found, why, bound, max(1, min(begins)), _longest([c.grace() for c in in_use or configs]), tuple(sorted({*now, *others})), daemons,
                     in_use or configs)  # fmt: skip
 
 
@@ -112,6 +118,17 @@ def running(listening: list[Listener]) -> Iterator[Daemon]:
         if found is None:
             continue  # it ended meanwhile
         yield Daemon(pid, tuple(sorted({ports[i] for i in inodes})), _startups(found), tuple(found[2].split()))
+
+
+def other_servers(listening: list[Listener]) -> dict[int, str]:
+    """Port -> name of each SSH server that is not OpenSSH's and holds a listening socket as root."""
+    ports = {x.inode: x.port for x in listening}
+    found: dict[int, str] = {}
+    for pid, inodes in sockets.holders(frozenset(ports), *OTHERS).items():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            name = read_text(f"/proc/{pid}/comm", 64).strip()
+            found |= {ports[i]: name for i in inodes}
+    return found
 
 
 def startups_of(pid: int) -> tuple[int, int, int] | None:
@@ -172,18 +189,21 @@ def _options(arguments: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def read_config(path: Path, depth: int = 0) -> Iterator[list[str]]:
-    """Keyword and value of each line before the first Match block, with Include put in (at most 16 deep)."""
+    """Keyword and value of each line that holds for everybody (of no Match block but `Match all`), with Include put in (at most 16 deep)."""
     try:
         text = read_text(path)
     except OSError:
         return
+    some_only = False
     for line in text.splitlines():
         words = line.split("#", 1)[0].replace("=", " ", 1).split(None, 1)
         if not words:
             continue
         keyword = words[0].lower()
         if keyword == "match":
-            return
+            some_only = len(words) != 2 or words[1].strip().lower() != "all"
+        if some_only or keyword == "match":
+            continue
         if keyword == "include" and len(words) == 2 and depth < 16:
             for quoted in words[1].split():
                 pattern = quoted.strip('"')
@@ -204,6 +224,7 @@ def _config(lines: Iterator[list[str]]) -> Config:
         if keyword == "port" and value.isdigit() and 0 < int(value) < 65536:
             ports.add(int(value))
         elif keyword == "listenaddress":
+            value = re.sub(r"\s+rdomain\s+\S+\Z", "", value)  # a routing domain stands behind the address
             found = _ADDRESS.match(value)
             if found and 0 < int(found[1]) < 65536 and (value.startswith("[") or value.count(":") == 1):
                 addressed.add(int(found[1]))
@@ -220,7 +241,7 @@ def _systemd_sockets() -> tuple[int, ...]:
     if program is None or not Path("/run/systemd/system").is_dir():
         return ()
     found: set[int] = set()
-    for unit in ("ssh.socket", "sshd.socket"):
+    for unit in ("ssh.socket", "sshd.socket", "dropbear.socket", "tinyssh.socket"):
         try:
             done = subprocess.run([program, "show", unit, "--property=Listen,ActiveState,UnitFileState"],
                                   capture_output=True, text=True, timeout=5, check=False)  # fmt: skip

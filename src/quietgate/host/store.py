@@ -134,6 +134,18 @@ class Store:
         return [Ban(_prefix(version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
                 for first, length, scope, since, until, reason, by in found]  # fmt: skip
 
+    def within(self, prefix: Prefix, now: float) -> list[Ban]:
+        """Bans of this prefix and of everything in it; of exactly this prefix ended ones too, since the kernel may still have them."""
+        size = BITS[prefix.version] // 8
+        with self.errors():
+            rows = self.db.execute(
+                "SELECT first, length, scope, since, until, reason, author FROM bans WHERE version=? AND first BETWEEN ? AND ? AND length>=? "
+                "AND (length=? OR until IS NULL OR until > ?) ORDER BY first, length",
+                (prefix.version, packed(prefix), prefix.last.to_bytes(size, "big"), prefix.length, prefix.length, now),
+            ).fetchall()
+        return [Ban(_prefix(prefix.version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
+                for first, length, scope, since, until, reason, by in rows]  # fmt: skip
+
     def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
         """Bans in force of one IP version and scope whose prefix has another length, by address."""
         with self.errors():

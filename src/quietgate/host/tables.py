@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 5
+VERSION = 6
 TABLES = (
     "bans",
     "names",
@@ -17,6 +17,7 @@ TABLES = (
     "outbox",
     "history",
     "remembered",
+    "grants",
 )
 SCHEMA = """
 CREATE TABLE bans (
@@ -91,5 +92,11 @@ CREATE TABLE remembered (
 CREATE INDEX remembered_latest ON remembered (latest);
 INSERT INTO remembered SELECT user, version, address, earliest, latest, witness FROM logins;
 DELETE FROM logins;
+""",
+    6: """
+CREATE TABLE grants (
+    kind TEXT NOT NULL, version INTEGER NOT NULL, first BLOB NOT NULL, length INTEGER NOT NULL, until REAL NOT NULL, author TEXT NOT NULL,
+    reason TEXT NOT NULL, PRIMARY KEY (kind, version, first, length)
+) STRICT;
 """,
 }

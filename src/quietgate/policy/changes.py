@@ -14,7 +14,7 @@ from quietgate.clock import format_duration
 from quietgate.policy import reference, schema
 from quietgate.policy.model import Policy, Route, Rule
 from quietgate.policy.readers import PROTOCOLS
-from quietgate.policy.terms import Addresses, Ports, Rate
+from quietgate.policy.terms import Addresses, LogSource, Ports, Rate
 
 FEW = 8  # elements of a list that are shown whole; of a longer one, what came and what went
 UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
@@ -76,6 +76,8 @@ def toml(value: object) -> str:
 def _one(value: object, form: str) -> str:
     if value is None:
         return next((f'"{word}"' for word in ("off", "forever") if f'"{word}"' in form), '"off"')
+    if isinstance(value, LogSource):
+        return str(value)
     if isinstance(value, Rate | Ports):
         return f'"{value}"' if isinstance(value, Rate) or value.low != value.high else str(value)
     if isinstance(value, int) and not isinstance(value, bool):

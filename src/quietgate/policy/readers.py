@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from quietgate.clock import format_duration, parse_duration
 from quietgate.net import AddressError, Prefix, parse_address, parse_prefix
-from quietgate.policy.terms import Anywhere, Group, Name, Ports, Rate
+from quietgate.policy.terms import Anywhere, Group, LogSource, Name, Ports, Rate
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?\Z")
 RULE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
@@ -179,6 +179,31 @@ def rate(max_count: int = 1_000_000, max_window: int = 86400, *, words: tuple[st
         return Rate(int(count), seconds)
 
     return Reader(f"rate, {bounds}{also}", read)
+
+
+SERVERS = ("sshd", "dropbear")  # of which a source may be declared to be
+_LIKE = 'like { path = "/var/log/sshd.log", program = "sshd" }'
+
+
+def _source(value: object) -> str | LogSource:
+    if not isinstance(value, dict):
+        found = _any_text(value)
+        if found not in ("journal", "-") and not found.startswith("/"):
+            raise Bad(f"{quoted(found)} is no source of lines", 'write "journal", "-" or the whole path of a file')
+        return found
+    if set(value) != {"path", "program"}:
+        raise Bad(
+            f"a source in braces has a path and a program, found {', '.join(map(quoted, sorted(value))) or 'nothing'}", f"write it {_LIKE}"
+        )
+    path, program = _any_text(value["path"]), _any_text(value["program"])
+    if not path.startswith("/"):
+        raise Bad(f"{quoted(path)} is no whole path", f"write it {_LIKE}")
+    if program not in SERVERS:
+        raise Bad(f"{quoted(program)} is no server whose lines are read", f"write {' or '.join(map(quoted, SERVERS))}")
+    return LogSource(path, program)
+
+
+source = Reader('"journal", a path, "-", or { path, program }', _source)
 
 
 def listed(element: Reader, what: str) -> Reader:

@@ -103,9 +103,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("guard.enabled", t.boolean, True, "Read sshd's log and ban who attacks."),
     Setting("guard.mode", t.choice("enforce", "observe"), "enforce",
             '"observe": say what would be banned, ban nothing.'),
-    Setting("guard.sources", t.listed(t.text, "sources"), "auto",
-            'Where sshd\'s lines come from: "auto" finds one for each sshd, the journal first; or a list like '
-            '["journal", "/var/log/auth.log", "-"].'),
+    Setting("guard.sources", t.listed(t.source, "sources"), "auto",
+            'Where SSH servers\' lines come from: "auto" finds what tells of them, the journal first; or a list like '
+            '["journal", "/var/log/auth.log", "-"]. A log whose lines name no program (sshd -e, a container) is declared: '
+            '{ path = "/var/log/gitea-sshd.log", program = "sshd" }, program sshd or dropbear.'),
     _addresses("guard.never_ban", [], "Limited like everyone, never banned."),
     Setting("guard.units", t.listed(t.text, "units"), ["ssh.service", "sshd.service"], "More units whose lines in the journal are sshd's, besides those of the sshd that listen now. `NAME.service` stands for its instances too."),
     Setting("guard.patience", t.integer(1, 1000), 5, "Thresholds times this for known sources."),

@@ -21,6 +21,17 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSource:
+    """A file whose lines name no program: whose they are is declared. `path` absolute."""
+
+    path: str
+    program: str
+
+    def __str__(self) -> str:
+        return f'{{ path = "{self.path}", program = "{self.program}" }}'
+
+
+@dataclass(frozen=True, slots=True)
 class Name:
     """A host name, to be resolved at the edge; the core never looks anything up."""
 

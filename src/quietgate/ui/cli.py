@@ -31,6 +31,7 @@ COMMANDS = (
     "doctor",
     "ban",
     "unban",
+    "allow",
     "bans",
     "why",
     "run",
@@ -82,7 +83,6 @@ def _instead(word: str) -> str:
     does = {
         **dict.fromkeys(("block", "deny", "banip", "reject"), "quietgate ban ADDRESS"),
         **dict.fromkeys(("unblock", "unbanip", "delete"), "quietgate unban ADDRESS"),
-        "allow": "quietgate unban ADDRESS ends a ban; who is never to be limited or banned stands in `trusted` of [ssh] or `allow` of [firewall]",
         **dict.fromkeys(("list", "banned"), "quietgate bans lists the bans, quietgate show the rules"),
         **dict.fromkeys(("enable", "reload"), "quietgate up puts the policy in force"),
         **dict.fromkeys(("start", "restart"), f"quietgate up puts the policy in force; the guard: {start_words(guard, word)}"),

@@ -61,6 +61,8 @@ def status(s: Status) -> dict[str, Any]:
         "guard": None if s.guard is None else {
             "pid": s.guard.pid, "since": s.guard.since, "mode": s.guard.mode, "bans": s.guard.bans, "trouble": s.guard.trouble,
             "sources": [{"name": n, "trust": t, "last": at, "trouble": why} for n, t, at, why in s.guard.sources],
+            "unread": [{"source": n, "kind": why, "lines": count, "example": example} for n, why, count, example in s.guard.unread],
+            "failed": s.guard.failed, "logins": s.guard.logins,
         },
     }  # fmt: skip
 

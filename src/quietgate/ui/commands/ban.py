@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -27,7 +28,7 @@ from quietgate.host.store import Store
 from quietgate.host.surroundings import surroundings
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.targets import Mistake, is_list, read_targets
+from quietgate.ui.targets import Mistake, is_list, read_targets, say_left_out
 from quietgate.ui.text import moment, plural, safe
 from quietgate.values import Scope
 
@@ -66,7 +67,7 @@ def command(
     \b
     sudo quietgate ban 203.0.113.9 --for 1d --reason "guessing"
     sudo quietgate ban 203.0.113.0/24 --scope ssh
-    sudo quietgate ban < addresses.txt
+    sudo quietgate ban < addresses.txt      plain, Spamhaus, ipsum, hosts.deny, ipset save, csv, ranges
     sudo quietgate ban 203.0.113.9 --evict      a stolen administrator's account
     """
     parts = Parts.at(Paths(settings.root))
@@ -79,7 +80,7 @@ def command(
     listed = is_list(targets)
     if force and listed:
         raise InputError("--force is for addresses that are named, not for a list", "name them after `quietgate ban --force`")
-    requests, mistakes = read_targets(targets, prepared.policy.ssh.counting)
+    requests, mistakes, left_out = read_targets(targets, prepared.policy.ssh.counting)
     with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
         now = time.time()
         follow(store)
@@ -98,9 +99,10 @@ def command(
             ended = admins.evict(store, sets, [b.prefix for b in outcome.bans], prepared, now)
     tell(parts.paths.control, "bans")
     if as_json:
-        print(_form(outcome, mistakes, now))
+        print(_form(outcome, mistakes, left_out, now))
     else:
         _say(outcome, mistakes, until, chosen)
+        say_left_out(left_out)
         if evict:
             print(f"evicted: {plural(ended, 'open SSH connection')} ended, and no address of theirs is kept open any more")
     return _code(outcome, mistakes)
@@ -146,12 +148,13 @@ def _say(outcome: Outcome, mistakes: list[Mistake], until: float | None, scope: 
         print("quietgate is down: the ban is kept, and takes effect with `quietgate up`", file=sys.stderr)
 
 
-def _form(outcome: Outcome, mistakes: list[Mistake], now: float) -> str:
+def _form(outcome: Outcome, mistakes: list[Mistake], left_out: Mapping[str, int], now: float) -> str:
     fields: dict[str, Any] = {
         "banned": [forms.ban(b, now) for b in outcome.bans],
         "refused": [{"prefix": str(r.prefix), "asked": r.asked, "why": why} for r, why in outcome.refused],
         "narrowed": [{"prefix": str(r.prefix), "asked": r.asked, "why": why, "into": n} for r, why, n in outcome.narrowed],
         "mistakes": [{"where": m.where, "what": m.what, "remedy": m.remedy} for m in mistakes],
+        "left_out": [{"why": why, "lines": count} for why, count in left_out.items()],
         "replaced": outcome.replaced,
         "evicted": [forms.ban(b, now) for b in outcome.evicted],
         "in_kernel": outcome.in_kernel,

@@ -11,48 +11,110 @@ from typing import Any, BinaryIO
 
 import click
 
-from quietgate.errors import InputError
-from quietgate.guard.record import Event, Stamps, read_numbered
+from quietgate.errors import Exit, HostError, InputError
+from quietgate.guard.headers import Header
+from quietgate.guard.record import PROGRAMS, Event, Reader, Stamps
 from quietgate.guard.sshd import HOSTILE
+from quietgate.guard.unread import REMEDIES, Unread, Why
+from quietgate.host.packed import BROKEN, opened
 from quietgate.ui import forms
-from quietgate.ui.text import moment, safe
+from quietgate.ui.text import moment, plural, safe
 
 BLOCK = 1 << 20
+LONGEST_LINE = 1 << 16
 
 
 @click.command("parse")
 @click.argument("file", default="-", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
-def command(file: Path, as_json: bool) -> None:
+@click.option(
+    "--program", type=click.Choice(PROGRAMS), default=None, help="Whose lines they are, where they do not tell: sshd -e, a container."
+)
+@click.option("--explain", metavar="LINE", help="Say what is read of this one line, or where reading it ends and why.")
+def command(file: Path, as_json: bool, program: str | None, explain: str | None) -> Exit:
     """Log lines in, events out: what the guard understands of FILE (standard input without one). Changes nothing.
 
-    A line without an event prints nothing.
+    FILE may be packed (gz, xz, bz2, zst), the journal's own export (-o json, -o export, -o short-...), or a container's log (docker's
+    json-file, CRI), of which --program says whose words it holds. The last line, on standard error, counts what was not understood.
+    Exit code 0: all that an SSH server wrote was read; 3: some lines were not; 1: none was.
 
     \b
-    quietgate parse /var/log/auth.log
-    journalctl -u ssh -o short-iso | quietgate parse - --json
+    quietgate parse /var/log/auth.log.2.gz
+    journalctl -t sshd -o short-iso | quietgate parse - --json
+    quietgate parse --explain "$(tail -n 1 /var/log/auth.log)"
     """
+    reader = Reader(Stamps(time.time()), program or "", journals=True)
+    if explain is not None:
+        return _explain(reader, explain)
     try:
-        stream = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+        stream = sys.stdin.buffer if str(file) == "-" else opened(file)
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}", "name a log file, or - for standard input") from None
+    events = 0
     with stream:
-        for event in _events(stream):
-            print(forms.form("parsed", form(event)) if as_json else safe(_words(event)))
+        try:
+            for event in _events(stream, reader):
+                events += 1
+                print(forms.form("parsed", form(event)) if as_json else safe(_words(event)))
+        except BROKEN as error:
+            raise HostError(
+                f"{file}: it cannot be read further: {error or type(error).__name__}", "the file is cut off or damaged"
+            ) from None
+    sys.stdout.flush()
+    print(_summary(reader, events), file=sys.stderr)
+    if reader.unread.forms:
+        return Exit.PARTLY if reader.lines else Exit.FAILED
+    return Exit.OK
 
 
-def _events(stream: BinaryIO) -> Iterator[Event]:
-    stamps = Stamps(time.time())
+def _events(stream: BinaryIO, reader: Reader) -> Iterator[Event]:
     number, rest = 1, b""
     while chunk := stream.read(BLOCK):
         data = rest + chunk
         end = data.rfind(b"\n") + 1
         rest = data[end:]
+        if len(rest) > LONGEST_LINE:  # no log has such a line; what it is shall not fill the memory
+            rest = rest[:LONGEST_LINE]
         text = data[:end].decode("utf-8", "replace")
-        yield from read_numbered(text, stamps, number)
+        yield from reader.read_numbered(text, number)
         number += text.count("\n")
     if rest:
-        yield from read_numbered(rest.decode("utf-8", "replace"), stamps, number)
+        yield from reader.read_numbered(rest.decode("utf-8", "replace"), number)
+
+
+def _summary(reader: Reader, events: int) -> str:
+    said = f"{plural(reader.lines, 'line')} of SSH servers, {plural(events, 'event')}"
+    if not reader.unread.counts:
+        return said if reader.lines else "no line of an SSH server"
+    return f"{said}; not understood: {unread_words(reader.unread)}"
+
+
+def unread_words(unread: Unread) -> str:
+    """Each kind with its number and an example, for people."""
+    return "; ".join(
+        f"{plural(count, 'line')}: {REMEDIES[why]} ({safe(unread.examples.get(why, ''))[:160]!r})"
+        for why, count in sorted(unread.counts.items())
+    )
+
+
+def _explain(reader: Reader, line: str) -> Exit:
+    header, event = reader.explained(line.rstrip("\n"))
+    if isinstance(header, Header):
+        program = header.program or reader.program
+        print(f"header   time {safe(header.stamp) or '(none: now)'}, host {safe(header.host) or '(none)'}, program {program}, "
+              f"process {header.pid or '(none)'}")  # fmt: skip
+        print(f"message  {safe(header.message)}")
+        if event is not None:
+            print(f"event    {safe(_words(event).partition(': ')[2])}")
+            return Exit.OK
+        why = next(iter(reader.unread.counts), None)
+        print("event    none: it tells of nothing that matters here" if why is None else f"event    none: {REMEDIES[why]}")
+        return Exit.OK if why is None else Exit.PARTLY
+    if isinstance(header, Why):
+        print(f"header   not read: {REMEDIES[header]}")
+        return Exit.PARTLY
+    print("header   another program wrote it, or it names no SSH server: it is passed over")
+    return Exit.OK
 
 
 def form(event: Event) -> dict[str, Any]:

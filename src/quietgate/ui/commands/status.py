@@ -10,6 +10,7 @@ import click
 from quietgate.app.parts import Parts
 from quietgate.app.status import Status, counter_words, status
 from quietgate.clock import format_duration
+from quietgate.guard.unread import REMEDIES, Why
 from quietgate.host.paths import Paths
 from quietgate.host.systemd import start_words
 from quietgate.ui import forms
@@ -63,6 +64,10 @@ def _guard(s: Status) -> list[tuple[str, str]]:
         age = f"last line of sshd {format_duration(max(1, now - last))} ago" if last else "no line of sshd yet"
         forged = "; users of this host can forge lines in a file" if trust == "file" else ""
         rows.append(("source", f"{name}: " + (f"failing: {trouble}" if trouble else age) + forged))
+    rows += [("unread", f"{name}: {plural(count, 'line')}: {REMEDIES[Why(kind)]}; see `quietgate doctor`") for name, kind, count, _ in g.unread
+             if kind in set(Why) and kind != Why.MESSAGE]  # fmt: skip
+    if g.failed or g.logins:
+        rows.append(("heard", f"{plural(g.failed, 'failed attempt')}, {plural(g.logins, 'login')}"))
     return rows
 
 
