@@ -190,3 +190,12 @@ class Element:
     """One element of a kernel set with what remains of it, in seconds (None: stays until removed)."""
 
     left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A peer that connects and never asks for anything: how often it came, and how many seconds lie between two visits, mostly."""
+
+    address: Prefix
+    visits: int
+    every: float

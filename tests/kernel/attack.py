@@ -78,10 +78,11 @@ class Hand:
     source: str
     sport: int
     theirs: int = 0  # the server's first sequence number, once it was heard
+    dport: int = 22
 
     def packet(self, flags: str, seq: int = SEQ + 1, data: bytes = b"") -> bytes:
         """A packet of this connection; all but the SYN acknowledge the server's SYN."""
-        return tcp_packet(self.source, SERVER4, self.sport, 22, flags, seq, self.theirs + 1 if "ack" in flags else 0, data)
+        return tcp_packet(self.source, SERVER4, self.sport, self.dport, flags, seq, self.theirs + 1 if "ack" in flags else 0, data)
 
     def send(self, flags: str, seq: int = SEQ + 1, data: bytes = b"") -> None:
         """Send such a packet."""

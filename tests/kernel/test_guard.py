@@ -89,10 +89,11 @@ def test_a_daemon_that_takes_keys_only(pair: Pair, level: str) -> None:
             assert "in" in pair.client.sh(
                 *words[:4], *agent, *words[4:-1], "-o", "IdentitiesOnly=yes", words[-1], "echo in", check=False
             ), "the right key is the last"
-        for n in range(5):
+        # At INFO nothing tells whether a key was offered: such a connection weighs a third.
+        for n in range(5 if level == "VERBOSE" else 15):
             pair.client.sh("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
                            "BindAddress=198.19.66.6", "-o", "IdentitiesOnly=yes", "-i", str(keys[0]), f"{'root' if n % 2 else 'games'}@{SERVER4}", check=False)  # fmt: skip
-        wait_for(lambda: g.banned("198.19.66.6"), "five connections with a wrong key", 3)
+        wait_for(lambda: g.banned("198.19.66.6"), "connections with a wrong key", 3)
         assert not g.banned("198.19.0.30")
 
 

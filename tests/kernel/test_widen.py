@@ -40,7 +40,7 @@ def test_a_neighbourhood_is_shut_explained_and_opened_again(pair: Pair) -> None:
         assert f"{NET}.1" in said, "who earned it"
         pair.quietgate("unban", f"{NET}.0/24")
         assert not shut(pair, f"{NET}.200")
-        assert all(shut(pair, f"{NET}.{n}") for n in range(1, 5)), "what each of them did stays his own"
+        assert not any(shut(pair, f"{NET}.{n}") for n in range(1, 5)), "and everybody in it"
 
 
 def test_a_neighbourhood_of_somebody_trusted_stays_open(pair: Pair) -> None:

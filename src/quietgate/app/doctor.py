@@ -21,18 +21,20 @@ from quietgate.app.doctor_neighbours import neighbours
 from quietgate.app.guard_state import UNIT, guard_state, is_expected, missing_log
 from quietgate.app.parts import Parts
 from quietgate.app.prepare import Prepared
+from quietgate.app.recent import recent_visitors
 from quietgate.clock import format_duration
 from quietgate.errors import QuietgateError
 from quietgate.firewall import names
 from quietgate.guard.alerts import utc
 from quietgate.host import others, sockets
 from quietgate.host.files import aside_in
+from quietgate.host.greeting import speaks_ssh
 from quietgate.host.reading import read_text
 from quietgate.host.sshd_config import SshPorts
 from quietgate.host.store import Store
 from quietgate.host.surroundings import surroundings
 from quietgate.host.systemd import ssh_unit, start_words
-from quietgate.net import AddressError, Prefix, parse_address
+from quietgate.net import AddressError, Prefix, PrefixSet, parse_address
 from quietgate.pages import page
 from quietgate.policy.model import Policy, Resolved, Rule, prefixes_of
 from quietgate.values import Scope
@@ -71,6 +73,7 @@ def checkup(parts: Parts) -> Checkup:
     """Examine this host under what is in force, and say what `up` would change. Raises QuietgateError."""
     told = deciding(parts)
     found = examine(parts, told.prepared)
+    found += _visitors(parts, told.prepared)
     if told.wrong:
         found.insert(0, Finding("policy", "problem", f"the policy on disk has a mistake, and `quietgate up` would refuse it: {told.wrong}",
                                 "correct it, then: quietgate check" if told.mistakes else "quietgate init"))  # fmt: skip
@@ -221,6 +224,7 @@ def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
 
 def _published(prepared: Prepared) -> Iterator[Finding]:
     sent = others.published()
+    yield from _ssh_inside(prepared.policy, sent)
     if prepared.policy.firewall.forward == "leave":
         if sent:
             yield Finding("bypass", "advice", f"published ports go past every inbound rule: {_named(sent)}",
@@ -231,6 +235,28 @@ def _published(prepared: Prepared) -> Iterator[Finding]:
     if shut:
         yield Finding("unpublished", "advice", f'published ports that no rule with direction "forward" accepts, and so nobody reaches: {_named(shut)}',
                       "write such a rule for each, with the port and address inside (`quietgate init --closed --print` writes them)")  # fmt: skip
+
+
+def _ssh_inside(policy: Policy, sent: list[others.Published]) -> Iterator[Finding]:
+    """SSH servers of containers at published ports, which the policy does not name."""
+    doors = [p for p in sent if p.protocol == "tcp" and p.port not in policy.ssh.published and speaks_ssh(p.address, p.inside)]
+    if doors:
+        ports = ", ".join(map(str, sorted({*policy.ssh.published, *(p.port for p in doors)})))
+        yield Finding("published-ssh", "advice", f"SSH servers in containers or guests, for which neither limit nor bans of SSH hold: {_named(doors)}",
+                      f"write published = [{ports}] in [ssh], and where they log as a source of [guard] ({page('guard')}, SSH in containers)")  # fmt: skip
+
+
+def _visitors(parts: Parts, prepared: Prepared) -> Iterator[Finding]:
+    """Peers that the limit would shut out though they never ask for anything: balancers, monitors."""
+    policy = prepared.policy
+    limit = policy.ssh.limit
+    spared = PrefixSet((*prefixes_of(policy.ssh.trusted, prepared.resolved), *prefixes_of(policy.firewall.allow, prepared.resolved)))
+    for v in recent_visitors(parts.paths):
+        if limit is None or v.address in spared or limit.window / max(v.every, 0.1) <= limit.count:
+            continue
+        yield Finding("visitor", "advice", f"{v.address} connects every {format_duration(max(1, round(v.every)))} and never logs in, as a balancer's "
+                      f"or monitor's check does: {limit} shuts it out, with all who come through it",
+                      f'if it is yours: trusted = ["{v.address}"] in [ssh] ({page("guard")}, Balancers and monitors)')  # fmt: skip
 
 
 def _named(sent: list[others.Published]) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from quietgate.app import known
 from quietgate.app.parts import Parts
+from quietgate.app.recent import recent_visitors
 from quietgate.host import others, sockets
 from quietgate.host.accounts import user_name
 from quietgate.host.files import write_durably
+from quietgate.host.greeting import speaks_ssh
 from quietgate.host.reading import read_text
 from quietgate.host.sight import live
 from quietgate.host.sshd_config import SshPorts, find_ports
@@ -36,6 +38,7 @@ def survey(parts: Parts) -> Survey:
         unsure=tuple(unsure()),
         speakers=tuple(speakers()),
         forwarded=tuple(forwarded()),
+        visitors=tuple(recent_visitors(parts.paths)),
         others=(*others.at_work(parts.paths.root), *others.legacy()),
     )
 
@@ -140,7 +143,8 @@ def forwarded() -> list[Forwarded]:
     found = []
     for one in others.published():
         try:
-            found.append(Forwarded(one.protocol, one.port, parse_address(one.address), one.inside))
+            ssh = one.protocol == "tcp" and speaks_ssh(one.address, one.inside)
+            found.append(Forwarded(one.protocol, one.port, parse_address(one.address), one.inside, ssh))
         except AddressError:
             continue
     return found

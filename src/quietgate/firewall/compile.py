@@ -30,6 +30,7 @@ from quietgate.firewall.rules import (
     PolicySet,
     Port,
     Protocol,
+    Published,
     Reject,
     Rule,
     Ruleset,
@@ -77,6 +78,7 @@ def compile_policy(policy: Policy, facts: Facts) -> Ruleset:
         *c.ping_chain(),
         Chain("out", tuple(c.output())),
         Chain("fwd", tuple(c.forward())),
+        *limiter.published_chains(policy.ssh, facts.door, c.origin("ssh.published")),
     )
     counters = {**COUNTERS, **{names.rule_counter(r.name): f"matched by rule {r.name}" for r in policy.firewall.rules}}
     counters.update(limiter.COUNTERS)
@@ -147,7 +149,7 @@ class _Compiler:
         yield from self.friends("pre")
         for scope in (Scope.HOST, Scope.SSH):
             # Scope ssh means packets to this host's sshd: not our own connections out, not a guest's sshd.
-            where: tuple[Part, ...] = (self.door.port(),) if scope is Scope.SSH else ()
+            where: tuple[Part, ...] = (self.arriving(),) if scope is Scope.SSH else ()
             local: tuple[Part, ...] = (ToLocal(),) if scope is Scope.SSH else ()
             if scope is Scope.SSH and self.policy.ssh.observe:
                 # Enforced, the SYN would have been the only packet: so no other one is counted.
@@ -155,6 +157,12 @@ class _Compiler:
             else:
                 end = (*local, Count(f"ban_{scope}"), Drop())
             yield from self.banned("", scope, where, end)
+
+    def arriving(self) -> Port:
+        """The SSH ports as packets arrive, before NAT sends some of them on."""
+        at = self.door.port()
+        more = tuple(Ports(p, p) for p in self.policy.ssh.published if p not in self.door.ports)
+        return replace(at, ranges=(*at.ranges, *more)) if more else at
 
     def banned(self, chain: str, scope: Scope, where: tuple[Part, ...], end: tuple[Part, ...]) -> Iterator[Rule]:
         """What becomes of banned sources, in single and in wide sets."""
@@ -212,7 +220,10 @@ class _Compiler:
         yield Rule("out.default", (Count("out_default"), _verdict(self.firewall.output)), self.origin("firewall.output"))
 
     def forward(self) -> Iterator[Rule]:
+        if self.policy.ssh.published:
+            yield from self.friends("fwd")
         yield from self.denied("fwd")
+        yield from limiter.published_rules(self.policy.ssh, self.origin("ssh.published"))
         rules = tuple(self.rules("forward"))
         drop = self.firewall.forward == "drop"
         if rules or drop:
@@ -236,12 +247,13 @@ class _Compiler:
         end: tuple[Part, ...] = (Settle(), Accept()) if chain == "in" else (Accept(),)
         if chain == "in" and self.door.places(self.policy.ssh) is not None:
             end = (Goto("friend"),)
+        at: Part = self.arriving() if chain == "pre" else Published(self.policy.ssh.published) if chain == "fwd" else self.door.port()
         for name, guard, key in keys(self.policy.ssh.counting):
             floor = InSet(key, names.floor(key.version, self.policy.ssh.counting), shared=True)
-            yield Rule(f"{chain}.floor{name}", (self.door.port(), *(guard if name == "6x" else ()), floor, *end))
+            yield Rule(f"{chain}.floor{name}", (at, *(guard if name == "6x" else ()), floor, *end))
         origin = self.origin("ssh.trusted") or self.origin("firewall.allow")
         for version, friend in self.in_policy_set("door"):
-            yield Rule(f"{chain}.trusted{version}", (self.door.port(), friend, *end), origin)
+            yield Rule(f"{chain}.trusted{version}", (at, friend, *end), origin)
 
     def denied(self, chain: str) -> Iterator[Rule]:
         for version, enemy in self.in_policy_set("deny"):

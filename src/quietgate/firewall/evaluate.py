@@ -21,7 +21,7 @@ class Packet:
     `protocol` is the transport's number; ports are 0 where it has none; `flags` are the TCP flags set. `tracked` is
     conntrack's state, `settled` whether its entry bears our label; `expires` the seconds its entry has left, None without an entry.
     `socket` is "none", "listener" (bound to no address), "bound" (a listener bound to one) or "full". `own`: it comes from an address
-    of this host.
+    of this host. `published`: the port of this host that it came to, where NAT has sent it on; 0 where it has not.
     """
 
     src: Prefix
@@ -41,6 +41,7 @@ class Packet:
     socket: str = "none"
     to_local: bool = True
     own: bool = False
+    published: int = 0
 
     def __post_init__(self) -> None:
         if self.src.version != self.dst.version or not self.src.single or not self.dst.single:
@@ -308,6 +309,8 @@ class _Run:
                 return tcp and ((p.flags & set(mask)) == set(value)) is not absent
             case r.State(states):
                 return p.tracked in states
+            case r.Published(ports):
+                return tcp and p.published in ports
             case r.Assured():
                 return p.assured
             case r.Original():

@@ -30,8 +30,8 @@ Places in sshd's MaxStartups: two hundred bots, each within its limit, still fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from quietgate.errors import Origin
 from quietgate.firewall import names
@@ -56,6 +56,7 @@ from quietgate.firewall.rules import (
     Part,
     Place,
     Port,
+    Published,
     Reject,
     Remember,
     Return,
@@ -182,6 +183,34 @@ def chains(ssh: Ssh, door: Door, from_rules: tuple[Rule, ...], origin: Origin | 
     if ssh.limit is not None:
         yield Chain("ssh_full", tuple(_full(ssh, origin)))
     yield Chain("ssh_refuse", tuple(_refuse(ssh, places, origin)))
+
+
+def published_rules(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
+    """What is sent on into a container's SSH server has the same limit: one budget for all doors of this host."""
+    if not ssh.published or ssh.limit is None:
+        return
+    at = Published(ssh.published)
+    yield Rule("pub.syn", (at, SYN, Goto("pub_syn")), origin)
+    yield Rule("pub.prove", (at, State(("established",)), Original(), Jump("pub_prove")), origin)
+
+
+def published_chains(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Chain]:
+    """The chains behind `pub.syn` and `pub.prove`. A container's sshd has places of its own, so none of this host's is taken."""
+    if not ssh.published or ssh.limit is None:
+        return
+
+    def named(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+        return tuple(replace(rule, id=f"pub.{rule.id.removeprefix('ssh.')}") for rule in rules)
+
+    begun = "ssh_begun" if door.places(ssh) is not None else "ssh_known"
+    yield Chain("pub_syn", named((*_if_known(ssh, "hello", lambda _: "ssh_open", origin), *_by_key(ssh, "gate", origin))))
+    rules = [] if ssh.observe else [Rule("pub.over", (Waits(names.refused()), Drop()), origin)]
+    rules += [
+        Rule("pub.settled", (Settled(), Waits(names.reopened(), absent=True), Return()), origin),
+        Rule("pub.count", (Assured(), Goto("pub_count")), origin),
+    ]
+    yield Chain("pub_prove", tuple(rules))
+    yield Chain("pub_count", named((*_if_known(ssh, "known", lambda name: f"{begun}{name}", origin), *_by_key(ssh, "count", origin))))
 
 
 def refusal(ssh: Ssh) -> Accept | Drop:

@@ -245,6 +245,8 @@ def part_text(part: r.Part, number: int) -> str:
             return f"tcp flags & ({' | '.join(mask)}) {'!=' if absent else '=='} {' | '.join(value) or '0x0'}"
         case r.State(states):
             return f"ct state {','.join(states)}"
+        case r.Published(ports):
+            return f"meta l4proto 6 ct original proto-dst {{ {', '.join(map(str, ports))} }} ct status dnat"
         case r.Assured():
             return "ct status assured"
         case r.Original():

@@ -79,6 +79,13 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """Matches TCP connections that came to one of these ports of this host, and that NAT sent on into a container or guest."""
+
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Matches an address against a few prefixes written in the rule."""
 
@@ -316,7 +323,7 @@ class Return:
 
 
 Match: TypeAlias = (
-    Version | Interface | Protocol | Port | Address | InSet | Tuple4 | Flags | State | Assured | Original | Expires
+    Version | Interface | Protocol | Port | Published | Address | InSet | Tuple4 | Flags | State | Assured | Original | Expires
     | Settled | Icmp | Socket | ToLocal | Within | Bucket | Take | Waits | Place
 )  # fmt: skip
 Statement: TypeAlias = Count | Log | Settle | Leave | Remember | Forget | Free | Finish

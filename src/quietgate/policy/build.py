@@ -70,6 +70,7 @@ def build(given: Given) -> Loaded:
     policy = Policy(
         ssh=Ssh(
             ports=None if ports == "auto" else tuple(sorted(set(v["ssh.ports"]))),
+            published=tuple(sorted(set(v["ssh.published"]))),
             sources=lists["ssh.from"],
             trusted=lists["ssh.trusted"],
             limit=v["ssh.limit"],

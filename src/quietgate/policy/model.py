@@ -24,12 +24,13 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """`[ssh]`. `ports` None is "auto"; `limit`, `known`, `known_limit` and `wide6` None are off; `on_full` None drops.
+    """`[ssh]`. `ports` None is "auto"; `published` lead into containers and guests; `limit`, `known`, `known_limit` and `wide6` None are off; `on_full` None drops.
 
     `known` in seconds; `reserve` in per cent of sshd's MaxStartups; `observe` True drops nothing.
     """
 
     ports: tuple[int, ...] | None
+    published: tuple[int, ...]
     sources: Addresses
     trusted: Addresses
     limit: Rate | None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from quietgate.clock import format_duration
 from quietgate.net import Prefix
 from quietgate.pages import page
+from quietgate.values import Visitor
 
 MOST_SHOWN = 12  # logins and services named in a comment
 _NAME = re.compile(r"[^a-z0-9]+")
@@ -46,6 +47,7 @@ class Forwarded:
     port: int
     address: Prefix
     inside: int
+    ssh: bool = False  # an SSH server answers there
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Survey:
     unsure: tuple[Service, ...] = ()  # high UDP ports, more likely a client's than a service's
     speakers: tuple[Speaker, ...] = ()
     forwarded: tuple[Forwarded, ...] = ()
+    visitors: tuple[Visitor, ...] = ()
     others: tuple[str, ...] = ()  # other firewalls and blockers, by name
     traps: tuple[str, ...] = ()
 
@@ -96,6 +99,10 @@ def findings(survey: Survey, *, closed: bool) -> list[str]:
         said.append(f"logged in before, as logs tell: {_guests(known)}; they are strangers until quietgate sees a session of theirs")
     if not survey.guests:
         said.append("no login from another host is remembered here: everyone is a stranger at first, with 5 connections a minute")
+    if survey.visitors:
+        named = [f"{v.address} (every {format_duration(max(1, round(v.every)))})" for v in survey.visitors]
+        said.append(f"connecting regularly without ever logging in: {_some(named)}; if that is a balancer's or monitor's check, write it "
+                    "into trusted: strangers get 5 connections a minute")  # fmt: skip
     services = sorted({f"{s.program} ({s.protocol} {s.port})" for s in survey.services})
     if services:
         chosen = "each got a rule" if closed else "the default is accept, so they stay reachable"
@@ -127,7 +134,13 @@ def _ssh(survey: Survey) -> Iterator[str]:
             yield f"#   {guest.address}  {_comment(guest.user)}, {_when(guest)}"
         if len(survey.guests) > MOST_SHOWN:
             yield f"#   and {len(survey.guests) - MOST_SHOWN} more"
+    doors = sorted({f.port for f in survey.forwarded if f.ssh})
+    if doors:
+        yield "# These lead into SSH servers of containers or guests: the limit and the bans hold there, too."
+        yield f"published = [{', '.join(map(str, doors))}]"
     yield "# Hosts that are never limited and never banned on SSH: a bastion, your office, the monitoring."
+    for v in survey.visitors[:MOST_SHOWN]:
+        yield f"# {v.address} connects every {format_duration(max(1, round(v.every)))} and never logs in: a health check of yours? Then write it here."
     yield "trusted = []"
     yield "# New connections of one source; those who logged in here before have a limit of their own (known_limit)."
     yield 'limit = "5 per 60s"'

@@ -43,6 +43,9 @@ SETTINGS: tuple[Setting, ...] = (
     # ssh
     Setting("ssh.ports", t.listed(t.single_port, "ports"), "auto",
             'The ports sshd listens on: "auto" finds them, or a list like [22, 2222].'),
+    Setting("ssh.published", t.listed(t.single_port, "ports"), [],
+            "Ports of this host that lead into an SSH server in a container or guest (docker -p 2222:22): the limit and the bans of SSH "
+            "hold there too. `from` does not: who may reach them is the forward rules' to say."),
     _addresses("ssh.from", ["anywhere"], "Who may reach SSH at all. `trusted` and `allow` always may."),
     _addresses("ssh.trusted", [], "Never limited and never banned on the SSH ports."),
     Setting("ssh.limit", t.rate(32, 86400), "5 per 60s",

@@ -61,7 +61,8 @@ def command(file: Path, as_json: bool, program: str | None, explain: str | None)
                 f"{file}: it cannot be read further: {error or type(error).__name__}", "the file is cut off or damaged"
             ) from None
     sys.stdout.flush()
-    print(_summary(reader, events), file=sys.stderr)
+    if reader.unread.counts or not as_json:
+        print(_summary(reader, events), file=sys.stderr)
     if reader.unread.forms:
         return Exit.PARTLY if reader.lines else Exit.FAILED
     return Exit.OK
