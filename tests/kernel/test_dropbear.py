@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,10 @@ def test_who_guesses_is_banned_and_who_leaves_is_not(pair: Pair) -> None:
     g.start()
     for _ in range(6):
         assert pair.client.banner(B, SERVER4, PORT)
-    wait_for(lambda: pair.client.banner(A, SERVER4, PORT), "the places of those who left are free again", 5)
-    for _ in range(6):
-        if not g.banned(A):
-            type_passwords(pair.client, A, SERVER4, "root", 3, PORT)
+    until = time.monotonic() + 20
+    while not g.banned(A) and time.monotonic() < until:
+        type_passwords(pair.client, A, SERVER4, "root", 3, PORT)
+        time.sleep(0.3)  # the places of those who left count so long
     assert g.banned(A), log.read_text() + str(g.status())
     assert not pair.client.banner(A, SERVER4, PORT, timeout=0.3)
     assert not g.banned(B)
