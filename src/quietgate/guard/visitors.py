@@ -15,7 +15,9 @@ from quietgate.guard.sshd import Kind
 from quietgate.net import Prefix
 from quietgate.values import Visitor
 
-LEAST = 10  # visits: fewer may be anybody's
+LEAST = 5  # visits, where they come like a clock: a limit may have shut it out after them
+MANY = 10  # visits that need not be regular; fewer may be anybody's
+LIKE_A_CLOCK = 3.0  # the longest gap, in typical gaps
 MOST_APART = 900.0  # seconds between two: who comes less often is never in the way of a limit
 TOGETHER = 0.5  # seconds: several lines of one visit
 
@@ -36,7 +38,8 @@ def visitors(events: Iterable[Event]) -> list[Visitor]:
     for address, times in came.items():
         if address in named or len(times) < LEAST:
             continue
-        every = median(b - a for a, b in pairwise(times))
-        if every <= MOST_APART:
+        gaps = [b - a for a, b in pairwise(times)]
+        every = median(gaps)
+        if every <= MOST_APART and (len(times) >= MANY or max(gaps) <= LIKE_A_CLOCK * every):
             found.append(Visitor(address, len(times), every))
     return sorted(found, key=lambda v: (-v.visits, v.address))
