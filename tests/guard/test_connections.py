@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from quietgate.guard.connections import FORGOTTEN_AFTER, KEPT_OVER, Connections
+from quietgate.guard.connections import FORGOTTEN_AFTER, KEPT_OVER, Attempt, Connections
 from tests.guard.script import A, B, counted, event
 
 ROOT = ("failed", "root", A, 1)
@@ -270,3 +272,32 @@ def test_ssh_keyscan_has_only_connected() -> None:
     assert counted(f"Unable to negotiate with {A} port 40000: no matching host key type found. Their offer: ssh-dss [preauth]") == []
     other = f"Unable to negotiate with {A} port 40000: no matching cipher found. Their offer: 3des-cbc [preauth]"
     assert counted(other) == [("noise", "", A, 1)]
+
+
+def test_a_wrong_guess_before_a_refused_account_counts() -> None:
+    over = "pam_unix(sshd:account): account root has expired (account expired)"
+    denied = "fatal: Access denied for user root by PAM account configuration [preauth]"
+    assert counted(FAILED, over, FAILED, denied) == [ROOT]
+
+
+def test_hosts_do_not_take_each_others_lines() -> None:
+    """Two hosts in one log, one name, one address: a conversation here, a module that speaks alone there."""
+    connections = Connections()
+    made = [connections.take(event(m, "0s", pid)._replace(host=host)) for host, m, pid in (("web1", PAM, 7), ("web2", ASKED, 8))]
+    made += connections.due(inf)
+    assert sum(one.times for one in made if one is not None) == 2
+
+
+def test_nothing_that_waits_is_lost_when_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quietgate.guard.held.MOST", 10)
+    monkeypatch.setattr("quietgate.guard.connections.MOST_KEYS", 10)
+    connections = Connections()
+    made: list[Attempt | None] = []
+    for n in range(100):
+        for message, pid in ((PAM, n), (KEY, 1000 + n)):
+            one = event(message, "0s", pid)
+            if one.at >= connections.next_due:
+                made += connections.due(one.at)
+            made.append(connections.take(one))
+    made += connections.due(inf)
+    assert sum(one.times for one in made if one is not None) == 200

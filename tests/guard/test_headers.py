@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 import pytest
 
@@ -134,8 +135,41 @@ def test_what_syslogd_sums_up_stands_for_more(word: str) -> None:
              '{{"log":"{}\\r\\n","stream":"stderr","time":"2026-11-24T17:00:05.1Z"}}', "Nov 24 17:00:05 box sshd[7]: {}"],
 )  # fmt: skip
 def test_a_declared_source_needs_no_name(line: str) -> None:
-    (event,) = read(line.format(SAID), program="sshd")
+    (event,) = read(line.format(SAID), program="sshd", undated=NOW)
     assert event.message == SAID
+
+
+def test_a_line_without_a_time_counts_only_where_somebody_can_tell_when_it_came() -> None:
+    old = Reader(Stamps(NOW), "sshd")
+    assert old.read(f"{SAID}\n") == []
+    assert old.unread.counts == {}, "it was written some time ago"
+    monotonic = f"[ 1234.567890] gate sshd[7]: {SAID}\n"
+    reader = Reader(Stamps(NOW))
+    assert reader.read(monotonic) == []
+    assert reader.unread.counts == {Why.DATE: 1}
+    assert [e.at for e in Reader(Stamps(NOW), undated=NOW).read(monotonic)] == [NOW]
+
+
+@pytest.mark.parametrize("month", ["Dez", "Okt", "sie", "M\u00e4r"])
+def test_a_log_in_another_language_is_not_one_that_was_read(month: str) -> None:
+    reader = Reader(Stamps(NOW))
+    reader.read(f"{month} 24 17:00:05 gate sshd[7]: {SAID}\n{month} 24 17:00:05 gate sshd[7]: Server listening on :: port 22.\n")
+    assert (reader.lines, reader.unread.counts) == (0, {Why.MONTH: 2})
+
+
+def test_tinysshds_lines_are_a_servers_and_tell_of_nothing() -> None:
+    reader = Reader(Stamps(NOW))
+    assert reader.read("Nov 24 17:00:05 gate tinysshd[7]: tinysshd: authentication failed\n") == []
+    assert reader.unread.counts == {}
+
+
+@pytest.mark.parametrize("line", ["PAM: " + " for" * 16_000, "Nov 24 17:00:05 " + "a " * 30_000, "1 x y sshd 1 - [a" + ' b="c"' * 10_000, "sshd " * 13_000,
+                                  "Nov 24 17:00:05 gate /" + "a/" * 30_000, "<1>" * 20_000, "[" * 60_000, "Mon " * 15_000])  # fmt: skip
+def test_no_line_takes_long_however_it_is_made(line: str) -> None:
+    begin = time.process_time()
+    list(Reader(Stamps(NOW)).read_numbered(f"{line}\n"))
+    list(Reader(Stamps(NOW), "sshd").read_numbered(f"{line}\n"))
+    assert time.process_time() - begin < 1.0, "a few milliseconds; a pattern that goes back and forth takes minutes"
 
 
 def test_tai64n_is_read_as_multilog_writes_it() -> None:

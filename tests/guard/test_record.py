@@ -111,3 +111,19 @@ def test_no_text_before_or_behind_makes_it_raise(block: str, stamp: str) -> None
 def test_both_readers_say_the_same() -> None:
     block = "".join(f"Nov 24 17:00:{n % 60:02d} host sshd[{n}]: {SAID}\n" + "x\n" * (n % 3) for n in range(500))
     assert [e._replace(number=0) for e in read_numbered(block, Stamps(NOW))] == list(read(block, Stamps(NOW)))
+
+
+def account(*lines: tuple[int, str]) -> list[str]:
+    block = "".join(f"Nov 24 17:00:00 host sshd[{pid}]: {message}\n" for pid, message in lines)
+    return [e.said.kind.value for e in read(block, Stamps(NOW))]
+
+
+def test_a_refused_account_excuses_the_guess_before_it_and_no_other() -> None:
+    wrong = SAID
+    denied = "fatal: Access denied for user root by PAM account configuration [preauth]"
+    over = "pam_unix(sshd:account): account root has expired (account expired)"
+    assert account((1, wrong), (1, denied)) == ["step", "step"]
+    assert account((1, wrong), (1, wrong), (1, denied)) == ["failed", "step", "step"]
+    assert account((1, wrong), (2, wrong), (1, denied)) == ["step", "failed", "step"]
+    # PAM says it before: then the connection knows, and nothing that was guessed before is hidden.
+    assert account((1, wrong), (1, over), (1, wrong), (1, denied)) == ["failed", "account-refused", "failed", "account-refused"]

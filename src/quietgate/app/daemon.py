@@ -57,6 +57,7 @@ from quietgate.hostile_text import safe
 from quietgate.net import Prefix
 from quietgate.values import Ban, Guess
 
+COUNTED = (Outcome.FAILED, Outcome.NOISE, Outcome.PENALTY)  # what speaks against a whole network
 TICK = 30.0  # seconds between two looks at windows, sessions and retention
 RELOAD_AGAIN = 2.0  # seconds after which a policy that could not be read is read again
 LOOK_AGAIN = 0.3  # seconds after a ban: what was in its handshake when we looked has a socket now
@@ -288,12 +289,13 @@ class Daemon:
         if isinstance(command, core.Remember):
             a = command.attempt
             self.heard[a.outcome.value] += a.times
-            if live and self.engine.is_stranger(command.source):
+            if live and a.outcome is not Outcome.EXCUSED and self.engine.is_stranger(command.source):
                 self.senses.attempt()
             kept = self.names.kept(a.user)
             if a.outcome is not Outcome.SUCCEEDED:
                 self.pending.guesses.append(Guess(a.at, command.source, a.address, a.outcome.value, kept, a.method,
                                                   self.names.line(a.evidence), a.times))  # fmt: skip
+            if a.outcome in COUNTED:
                 self._crowded(command.source)
             if self.control.heard:  # there is one for every guess: a burst has hundreds of thousands
                 self.shared.publish("attempt", address=str(a.address), source=str(command.source), outcome=a.outcome.value,

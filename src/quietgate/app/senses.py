@@ -73,7 +73,8 @@ class Senses:
         alerts = self._shared.engine.alerts
         for source in self._sources:
             counted = await self._since_heard(source, now)
-            self._silent_though = bool(counted) or (self._silent_though and counted == 0)
+            if counted is not None:  # of the source that was heard last; of the others nothing is asked
+                self._silent_though = counted > 0 or (counted == 0 and self._silent_though)
             self._alerting.take(alerts.source(source.name, source.health.trouble, counted, now))
             self._alerting.take(self._not_understood(source, now))
         await self._effect(now)

@@ -133,6 +133,8 @@ class FileSource(Source):
                 stamps.now = time.time()
                 woke = time.monotonic()
                 for block in file.read():
+                    # A log without times (sshd -e): what was there before us is of any time, and counts for nothing.
+                    reader.undated = stamps.now if block.live or found is not None else None
                     events = again.new(reader.read(block.text), rewritten=block.rewritten)
                     self.health.lines = reader.lines
                     if self.after_journal and block.live:
@@ -346,7 +348,7 @@ def living(files: list[Path]) -> list[Path]:
     """
     there = [f for f in files if f.exists()]
     usual, rest = [f for f in there if f.name != "messages"], [f for f in there if f.name == "messages"]
-    if any(_tells(f) for f in usual):
+    if not rest or any(_tells(f) for f in usual):  # they are read only where there is a choice
         return usual
     return [*usual, *(f for f in rest if _tells(f) or not usual)]
 

@@ -29,6 +29,7 @@ from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
 from quietgate.guard.ends import CHANGED
+from quietgate.guard.held import CROSSED, Held
 from quietgate.guard.methods import KEYBOARD
 from quietgate.guard.record import Event
 from quietgate.guard.sshd import Kind, Said
@@ -36,11 +37,9 @@ from quietgate.net import Prefix, parse_address
 
 FORGOTTEN_AFTER = 900.0  # seconds: process numbers come again
 SUMMARY = 2.0  # seconds after a connection's end in which PAM sums up what it has said
-HOLD = 15.0  # seconds in which sshd says of a module's line what became of it (pam_unix waits 2 s, pam_faildelay some more)
 GRACE = 150.0  # seconds after which LoginGraceTime (two minutes) is over, with its jitter
 IDLE = 30.0  # seconds of silence after which another address and port under the same number are another connection
-CROSSED = 2.0  # seconds by which the lines of two processes may come in the wrong order
-MOST_HELD = 20_000
+MOST_KEYS = 20_000  # connections that have offered keys, until their time is over
 KEPT_OVER = 256  # connections that a restart finds again
 ROOT = "root"
 
@@ -101,7 +100,7 @@ class _Connection:
     noisy: bool = False
     invalid: bool = False
     held: bool = False
-    held_as: Prefix | None = None
+    host: str = ""
     settled: bool = False  # the refusal of its right password was accounted for
     user: str = ""
     method: str = ""
@@ -134,11 +133,9 @@ class Connections:
     next_due: float = inf  # wall seconds as logged
     _host: str | None = None
     _open: OrderedDict[Key, _Connection] = field(default_factory=OrderedDict)
-    _held: deque[tuple[float, _Connection, Event]] = field(default_factory=deque)
-    _of: dict[Prefix, deque[_Connection]] = field(default_factory=dict)  # held, by address
+    _held: Held = field(default_factory=Held)
     _grace: deque[tuple[float, _Connection, Event]] = field(default_factory=deque)
     _refused: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=256))  # right passwords that accounts refused
-    _early: deque[tuple[float, Prefix, str]] = field(default_factory=deque)  # conversations whose child has said nothing yet
 
     def __len__(self) -> int:
         return len(self._open)
@@ -158,6 +155,7 @@ class Connections:
             password, keyboard, asked, pam, other, claimed, least, emitted = (int(n) for n in numbers)
             found = _Connection(parse_address(address), float(since), float(last), int(port), password, keyboard, asked, pam, other, claimed, least,
                                 emitted, bool(keys), bool(shown), bool(modules), bool(unsure), bool(inside), bool(noisy), bool(invalid), user=str(user))  # fmt: skip
+            found.host = str(host)
             self._host = str(host) if self._host is None else self._host
             key = int(pid) if host == self._host else (str(host), int(pid))
             known = self._open.get(key)
@@ -191,9 +189,13 @@ class Connections:
     def due(self, at: float) -> list[Attempt]:
         """What is certain at wall second `at`, as logged: a module's lines of which sshd said nothing, keys of connections that are over."""
         found: list[Attempt] = []
-        while self._held and self._held[0][0] <= at:
-            self._let_go(found)
-        while self._grace and self._grace[0][0] <= at:
+        for speaker, event in self._held.due(at):
+            assert isinstance(speaker, _Connection)
+            speaker.held = False
+            attempt = _guessed(event, speaker, final=True) if speaker.modules_only else None
+            if attempt is not None:
+                found.append(attempt)
+        while self._grace and (self._grace[0][0] <= at or len(self._grace) > MOST_KEYS):
             _, connection, event = self._grace.popleft()
             if connection.keys and connection.ended is None and not connection.inside and not connection.unsure:
                 connection.least = max(connection.least, 1)
@@ -266,9 +268,8 @@ class Connections:
         if method in ("publickey", "hostbased"):
             if not known.keys:
                 known.keys = True
-                if len(self._grace) < MOST_HELD:
-                    self._grace.append((known.since + GRACE, known, event))
-                    self._when_next()
+                self._grace.append((known.since + GRACE, known, event))
+                self._when_next()
             known.method = known.method or method
             return _guessed(event, known)
         if said.method in _NOT_GUESSES:
@@ -310,7 +311,9 @@ class Connections:
         if known.ended is not None:
             return _guessed(event, known, final=True)
         if known.modules_only and not known.held and known.address is not None:
-            self._hold(event, known)
+            known.held = True
+            self._held.add(known, (known.host, known.address), event)
+            self._when_next()
         return None
 
     def _accepted(self, event: Event, known: _Connection) -> Attempt | None:
@@ -320,7 +323,7 @@ class Connections:
         if known.address is None:
             return None
         known.user = event.said.user or known.user
-        self._claim(known, event.at)
+        self._held.claim((known.host, known.address), known.user, known)
         return _attempt(event, known.address, Outcome.SUCCEEDED, 1)
 
     def _closed(self, event: Event, said: Said, known: _Connection) -> Attempt | None:
@@ -375,65 +378,18 @@ class Connections:
             _, oldest = self._open.popitem(last=False)
             if oldest.ended is None and event.at - oldest.since <= FORGOTTEN_AFTER:
                 self.forgotten += 1
-        connection = self._open[key] = _Connection(said.address, event.at, event.at, said.port)
+        connection = self._open[key] = _Connection(said.address, event.at, event.at, said.port, host=event.host)
         return connection
-
-    # -- what PAM's modules say, in whichever process
-
-    def _hold(self, event: Event, known: _Connection) -> None:
-        assert known.address is not None
-        while self._early and event.at - self._early[0][0] > CROSSED:
-            self._early.popleft()
-        for early in self._early:
-            if early[1] == known.address and (early[2] == known.user or not known.user):
-                self._early.remove(early)
-                known.claimed += 1
-                break
-        if len(self._held) >= MOST_HELD:  # sooner than it should be, and nothing is lost
-            self._let_go([])
-        known.held = True
-        self._held.append((event.at + HOLD, known, event))
-        known.held_as = known.address
-        others = self._of.get(known.address)
-        if others is None:
-            others = self._of[known.address] = deque()
-        others.append(known)
-        self._when_next()
-
-    def _let_go(self, into: list[Attempt]) -> None:
-        _, connection, event = self._held.popleft()
-        connection.held = False
-        assert connection.held_as is not None
-        others = self._of[connection.held_as]
-        others.popleft()  # it came first, as in the queue
-        if not others:
-            del self._of[connection.held_as]
-        if connection.modules_only:
-            attempt = _guessed(event, connection, final=True)
-            if attempt is not None:
-                into.append(attempt)
 
     def _of_a_child(self, attempt: Attempt | None, known: _Connection) -> Attempt | None:
         """What sshd says of a conversation accounts for what its child has said of it, or will say."""
         if attempt is not None:
-            for _ in range(attempt.times):
-                if not self._claim(known, attempt.at) and len(self._early) < MOST_HELD:
-                    self._early.append((attempt.at, attempt.address, known.user))
+            self._held.asked((known.host, attempt.address), known.user, attempt.at, known, attempt.times)
         return attempt
 
-    def _claim(self, known: _Connection, at: float) -> bool:
-        if known.address is None:
-            return False
-        for child in self._of.get(known.address, ()):
-            if (child is not known and child.modules_only and child.user in (known.user, "") and at - child.last <= GRACE
-                    and max(child.pam, child.other) > child.claimed + child.emitted):  # fmt: skip
-                child.claimed += 1
-                return True
-        return False
-
     def _when_next(self) -> None:
-        held = self._held[0][0] if self._held else inf
-        self.next_due = min(held, self._grace[0][0]) if self._grace else held
+        keys = -inf if len(self._grace) > MOST_KEYS else self._grace[0][0] if self._grace else inf
+        self.next_due = min(self._held.next_due, keys)
 
 
 # "Received disconnect", then "Disconnected from", then PAM's summary: what may still come of a connection that is over.

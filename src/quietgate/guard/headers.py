@@ -54,13 +54,16 @@ _NAMES = re.compile(r"(?<![\w.-])(?:sshd(?:-session|-auth)?|dropbear|tinysshd)(?
 _MONTH = re.compile(r"(?:<\d{1,3}>)?(?:\w{2,9}\.?|\d{1,2}\u6708|\d{1,2}\uc6d4) {1,2}\d{1,2}\.? \d\d:\d\d:\d\d ")
 _WORDS = re.compile(
     r"(?:error: )?(?:Failed \S+ for |Accepted \S+ for |Invalid user |Connection (?:closed|reset) by |Disconnected from |Received disconnect from "
-    r"|Bad password attempt for |PAM: \S.* for ).*\d"
+    r"|Bad password attempt for |PAM: )"
 )
 _BARE = re.compile(rf"(?:{_STAMP}[\ \t]{{1,2}})?(.*)", re.ASCII | re.DOTALL | re.VERBOSE)
 _REPEATED = re.compile(
     rf"(?:<\d{{1,3}}>)?(?:{_STAMP}\ )(?:{_HOST}\ )?(?:syslogd(?:\[\d{{1,10}}\])?:\ )?last\ message\ repeated\ (\d{{1,9}})\ times?\Z",
     re.ASCII | re.VERBOSE,
 )
+
+
+LONGEST = 1024  # characters of a line in which its header must be found
 
 
 class Header(NamedTuple):
@@ -111,6 +114,7 @@ def looks_like_a_servers(text: str) -> bool:
 
 
 def _why_not(line: str) -> Why | None:
+    line = line[:LONGEST]
     other = _OTHER.match(line)
     if other is not None:
         # A host whose name ends in a colon, or a program that hands on what sshd said: which of them, nobody can tell.

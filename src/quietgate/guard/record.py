@@ -18,14 +18,14 @@ from typing import NamedTuple
 from quietgate.guard import dropbear, headers, sshd, wrapped
 from quietgate.guard.said import MOST_TIMES, Kind, Said
 from quietgate.guard.sshd import understand
-from quietgate.guard.stamps import MONTHS, Stamps
+from quietgate.guard.stamps import MONTHS, WEEKDAYS, Stamps
 from quietgate.guard.unread import Unread, Why
 
 __all__ = ["Event", "Reader", "Stamps", "Trust", "is_login", "read", "read_numbered"]
 
 # The stamp, then the host, then one of sshd's names with a process number. All at the line's beginning, and in one line. What
 # ends in a colon is no host but a program's name, where the log has no hosts: what follows it is that program's text.
-# Begins with a literal, so that the engine leaps from line to line, and gives nothing back (possessive): twice as fast on mixed logs.
+# Begins with a literal, so that the engine leaps from line to line, and gives nothing back (possessive): see bench/reading.
 _USUAL = re.compile(
     r"\n(?:<\d{1,3}+>)?+([A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^ \n]{0,16}+) ((?!auth(?:priv)?\.)\S{1,255}+)(?<!:)"
     r" sshd(?:-session|-auth)?+\[(\d{1,10}+)\]: (?![ \[])([^\n]*+)",
@@ -33,7 +33,7 @@ _USUAL = re.compile(
 )
 # How sshd's name stands in a header. A user may be called so too: then the block takes the longer way, and nothing is lost.
 _NAMED = (" sshd[", " sshd-", " sshd:", " sshd@", "/sshd[", "[sshd]")
-_made = tuple.__new__  # as the class does, without its Python-level constructor: 150 ns of each line
+_made = tuple.__new__  # as the class does, without its Python-level constructor, which each line would pay for (bench/reading)
 _WORDS = ("Failed password for ", "Invalid user ", "Bad password attempt", "Accepted ")
 PROGRAMS = ("sshd", "dropbear")  # whose words are read; a source may be declared as one of them
 
@@ -63,12 +63,14 @@ class Reader:
     """One log's lines, in order. `program`: whose lines they are where the lines do not tell (`PROGRAMS`); "": every line has to tell.
 
     `journals`: lines of the journal's own exports are taken as well (a person has them; in a file of the guard's anybody may write them).
+    `undated`: the moment of a line that names none; None: nobody can tell, and it is no event.
     `unread` counts what could not be read. `lines` of servers that were read, understood or not.
     """
 
     stamps: Stamps
     program: str = ""
     journals: bool = False
+    undated: float | None = None
     unread: Unread = field(default_factory=Unread)
     lines: int = 0
     _last: Event | None = None  # of the line before, for "last message repeated"
@@ -82,20 +84,20 @@ class Reader:
         if self.program or self._is_unusual(block, len(found)):
             return refused_by_account(list(self._each(block)))
         events, moment, said_of = [], self.stamps.read, understand
+        undated = 0
         for stamp, host, pid, message in found:
+            at = moment(stamp)
+            if at is None:
+                undated += 1
+                self.unread.add(why_no_date(stamp), f"{stamp} {host} sshd[{pid}]: {message}")
+                continue
             said = said_of(message)
             if said is None:
                 if not sshd.says_nothing(message):
                     self.unread.add(Why.MESSAGE, message)
                 continue
-            at = moment(stamp)
-            if at is None:
-                self.unread.add(
-                    Why.DATE if stamp[0].isdigit() or stamp[:3] in MONTHS else Why.MONTH, f"{stamp} {host} sshd[{pid}]: {message}"
-                )
-                continue
             events.append(_made(Event, (at, int(pid), said, message, 0, host)))
-        self.lines += len(found)
+        self.lines += len(found) - undated
         self._last = events[-1] if events and block.endswith(events[-1].message + "\n") else None
         return refused_by_account(events) if "Access denied for user" in block else events
 
@@ -165,36 +167,50 @@ class Reader:
         return headers.header(line)
 
     def _event(self, header: headers.Header, line: str, number: int) -> Event | None:
+        at = self.stamps.read(header.stamp) if header.stamp else self.undated
+        if at is None:
+            if header.stamp or not self.program:
+                self.unread.add(why_no_date(header.stamp), line)
+            return None  # of a declared log: it was written some time ago, and nobody can tell when
         self.lines += 1
-        program = "dropbear" if header.program == "dropbear" or self.program == "dropbear" else "sshd"
+        program = self.program or ("sshd" if header.program.startswith("sshd") else header.program)
         said = _UNDERSTAND[program](header.message)
         if said is None:
             if not _SAYS_NOTHING[program](header.message):
                 self.unread.add(Why.MESSAGE, header.message)
             return None
-        at = self.stamps.read(header.stamp) if header.stamp else self.stamps.now
-        if at is None:
-            self.unread.add(Why.DATE if header.stamp[0].isdigit() or header.stamp[:3] in MONTHS else Why.MONTH, line)
-            return None
         return Event(at, header.pid, said, header.message, number, header.host)
 
 
-_UNDERSTAND: dict[str, Callable[[str], Said | None]] = {"sshd": understand, "dropbear": dropbear.understand}
-_SAYS_NOTHING: dict[str, Callable[[str], bool]] = {"sshd": sshd.says_nothing, "dropbear": dropbear.says_nothing}
+def why_no_date(stamp: str) -> Why:
+    """Whether it is a month of another language, or no date of any."""
+    return Why.MONTH if stamp and not stamp[0].isdigit() and stamp[:3] not in {*MONTHS, *WEEKDAYS} else Why.DATE
+
+
+# tinysshd's log tells of no guess: it takes keys only, and names none.
+_UNDERSTAND: dict[str, Callable[[str], Said | None]] = {"sshd": understand, "dropbear": dropbear.understand, "tinysshd": lambda _: None}
+_SAYS_NOTHING: dict[str, Callable[[str], bool]] = {"sshd": sshd.says_nothing, "dropbear": dropbear.says_nothing, "tinysshd": lambda _: True}
 
 
 def refused_by_account(events: list[Event]) -> list[Event]:
     """A right password that the account refused is told apart from a wrong one by the line after it ("Access denied for user"): the
-    guess that the line before seemed to be is none.
+    guess that the line before seemed to be is none. Where PAM has said so before (`methods.pam`), nothing has to be done here.
     """
     if not any(e.said.kind is Kind.ACCOUNT_REFUSED for e in events):
         return events
     told: dict[tuple[str, int], int] = {}
+    before: set[tuple[str, str | None]] = set()
     found: list[Event] = []
     for given in events:
-        event, key, kind = given, (given.host, given.pid), given.said.kind
+        event, key, whose, kind = given, (given.host, given.pid), (given.host, given.said.user), given.said.kind
         if kind is Kind.FAILED and event.said.times == 1:
-            told[key] = len(found)
+            if whose in before:
+                before.discard(whose)
+                told.pop(key, None)
+            else:
+                told[key] = len(found)
+        elif kind is Kind.ACCOUNT_REFUSED and event.said.method == "before":
+            before.add(whose)
         elif kind is Kind.ACCOUNT_REFUSED and key in told:
             at = told.pop(key)
             found[at] = found[at]._replace(said=found[at].said._replace(kind=Kind.STEP))

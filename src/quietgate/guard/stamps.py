@@ -9,6 +9,7 @@ import datetime
 import re
 
 MONTHS = {m: n for n, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)}
+WEEKDAYS = frozenset({"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"})
 FUTURE = 86400.0  # a stamp without a year that would lie further ahead than this is of last year
 MOST_REMEMBERED = 4096
 _TAI64 = 1 << 62  # external TAI64: seconds since 1970 in TAI, plus 2^62 (https://cr.yp.to/libtai/tai64.html)

@@ -24,7 +24,7 @@ def add(db: sqlite3.Connection, attempts: Iterable[Guess]) -> None:
     """Count the failures among these attempts."""
     found: dict[tuple[int, bytes, int], list[Guess]] = {}
     for g in attempts:
-        if g.outcome == "failed":
+        if g.outcome in ("failed", "excused"):
             found.setdefault((g.source.version, _packed(g.source), int(g.at // DAY)), []).append(g)
     for key, guesses in found.items():
         at = [g.at for g in guesses]
@@ -32,7 +32,9 @@ def add(db: sqlite3.Connection, attempts: Iterable[Guess]) -> None:
             "SELECT failures, names, earliest, latest FROM guessers WHERE version=? AND source=? AND day=?", key
         ).fetchone() or (0, "[]", at[0], at[0])
         kept = list(dict.fromkeys([*json.loads(names), *(g.user for g in guesses if g.user)]))[:MOST_NAMES]
-        row = (*key, failures + sum(g.times for g in guesses), json.dumps(kept), min(first, *at), max(last, *at))
+        # What was excused was told as a failure before.
+        more = sum(g.times if g.outcome == "failed" else -g.times for g in guesses)
+        row = (*key, max(0, failures + more), json.dumps(kept), min(first, *at), max(last, *at))
         db.execute("INSERT OR REPLACE INTO guessers VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 

@@ -11,6 +11,8 @@ from quietgate.net import Prefix
 
 HOUR = 3600
 MOST = 5000  # names that are asked for; each is looked up among the users of this host
+# A right password that its account refused was told as a failure, and is taken back here as well.
+TIMES = "sum(CASE outcome WHEN 'excused' THEN -times ELSE times END)"
 CLEAR = "user<>'' AND user NOT LIKE '#%'"  # a hash (app/names_kept) is of a name that did not exist when it was tried
 TALLY = "tally:"  # of each hour (of UTC, since 1970), in the store's facts: bans by detector
 
@@ -45,7 +47,7 @@ class Sums:
         """How many attempts between two wall seconds, from how many sources."""
         with self._store.errors():
             row = self._store.db.execute(
-                "SELECT ifnull(sum(n), 0), count(*) FROM (SELECT sum(times) AS n FROM attempts WHERE at >= ? AND at < ? GROUP BY version, source)",
+                f"SELECT ifnull(sum(n), 0), count(*) FROM (SELECT {TIMES} AS n FROM attempts WHERE at >= ? AND at < ? GROUP BY version, source)",
                 (since, until),
             ).fetchone()
         return int(row[0]), int(row[1])
@@ -56,7 +58,7 @@ class Sums:
         found = [0] * parts
         with self._store.errors():
             rows = self._store.db.execute(
-                "SELECT CAST((at - ?) / ? AS INTEGER) AS part, sum(times) FROM attempts WHERE at >= ? AND at < ? GROUP BY part",
+                f"SELECT CAST((at - ?) / ? AS INTEGER) AS part, {TIMES} FROM attempts WHERE at >= ? AND at < ? GROUP BY part",
                 (since, length, since, until),
             )
             for part, count in rows:
@@ -67,11 +69,11 @@ class Sums:
         """The sources with most attempts."""
         with self._store.errors():
             rows = self._store.db.execute(
-                "SELECT version, source, sum(times) AS n, min(at), max(at) FROM attempts WHERE at >= ? AND at < ? GROUP BY version, source "
+                f"SELECT version, source, {TIMES} AS n, min(at), max(at) FROM attempts WHERE at >= ? AND at < ? GROUP BY version, source "
                 "ORDER BY n DESC, source LIMIT ?", (since, until, limit)
             ).fetchall()  # fmt: skip
             names = [self._store.db.execute(
-                f"SELECT user, sum(times) AS n FROM attempts WHERE version=? AND source=? AND at >= ? AND at < ? AND {CLEAR} GROUP BY user "
+                f"SELECT user, {TIMES} AS n FROM attempts WHERE version=? AND source=? AND at >= ? AND at < ? AND {CLEAR} GROUP BY user "
                 "ORDER BY n DESC, user LIMIT ?", (version, source, since, until, MOST)
             ).fetchall() for version, source, *_ in rows]  # fmt: skip
             tried = [self._store.db.execute(
@@ -85,7 +87,7 @@ class Sums:
         """The names in clear that were tried most, with how often."""
         with self._store.errors():
             return [(str(u), int(n)) for u, n in self._store.db.execute(
-                f"SELECT user, sum(times) AS n FROM attempts WHERE at >= ? AND at < ? AND {CLEAR} GROUP BY user ORDER BY n DESC, user LIMIT ?",
+                f"SELECT user, {TIMES} AS n FROM attempts WHERE at >= ? AND at < ? AND {CLEAR} GROUP BY user ORDER BY n DESC, user LIMIT ?",
                 (since, until, MOST)
             )]  # fmt: skip
 
@@ -93,7 +95,7 @@ class Sums:
         """How many attempts named anybody."""
         with self._store.errors():
             row = self._store.db.execute(
-                "SELECT ifnull(sum(times), 0) FROM attempts WHERE at >= ? AND at < ? AND user<>''", (since, until)
+                f"SELECT ifnull({TIMES}, 0) FROM attempts WHERE at >= ? AND at < ? AND user<>''", (since, until)
             ).fetchone()
         return int(row[0])
 

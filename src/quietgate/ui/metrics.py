@@ -65,7 +65,7 @@ def _guard(g: Any) -> Iterator[Metric]:
     yield _gauge("quietgate_guard_trouble", "1 if something of the guard's does not work", float(bool(g["trouble"])))
     yield _counter("quietgate_bans_made", "Bans that the guard has made", int(g["bans"]))
     heard = CounterMetricFamily("quietgate_attempts", "What the log told of, by outcome", labels=["outcome"])
-    for outcome in ("failed", "noise", "penalty"):
+    for outcome in ("failed", "unsure", "noise", "penalty", "excused"):
         heard.add_metric([outcome], int(g["heard"].get(outcome, 0)))
     yield heard
     yield _counter("quietgate_logins", "Logins that the guard has seen", int(g["heard"].get("logins", 0)))

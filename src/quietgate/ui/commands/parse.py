@@ -34,7 +34,7 @@ LONGEST_LINE = 1 << 16
 def command(file: Path, as_json: bool, program: str | None, explain: str | None) -> Exit:
     """Log lines in, events out: what the guard understands of FILE (standard input without one). Changes nothing.
 
-    FILE may be packed (gz, xz, bz2, zst), the journal's own export (-o json, -o export, -o short-...), or a container's log (docker's
+    A line without a time of its own is shown with this moment's. FILE may be packed (gz, xz, bz2, zst), the journal's own export (-o json, -o export, -o short-...), or a container's log (docker's
     json-file, CRI), of which --program says whose words it holds. The last line, on standard error, counts what was not understood.
     Exit code 0: all that an SSH server wrote was read; 3: some lines were not; 1: none was.
 
@@ -43,7 +43,8 @@ def command(file: Path, as_json: bool, program: str | None, explain: str | None)
     journalctl -t sshd -o short-iso | quietgate parse - --json
     quietgate parse --explain "$(tail -n 1 /var/log/auth.log)"
     """
-    reader = Reader(Stamps(time.time()), program or "", journals=True)
+    now = time.time()
+    reader = Reader(Stamps(now), program or "", journals=True, undated=now)
     if explain is not None:
         return _explain(reader, explain)
     try:
