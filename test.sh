@@ -18,7 +18,7 @@ if [ "$mode" != pure ] && [ "$(id -u)" -ne 0 ]; then
     mode=pure
 fi
 
-packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux rsync python3-pip debootstrap systemd-container iptables strace rsyslog dropbear-bin"
+packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux rsync python3-pip debootstrap systemd-container iptables strace rsyslog dropbear-bin zstd"
 if [ "$mode" = long ]; then
     packages="$packages chromium e2fsprogs"
     [ "$(uname -m)" != x86_64 ] || packages="$packages qemu-system-x86"

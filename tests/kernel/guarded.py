@@ -110,9 +110,8 @@ def type_passwords(host: Host, source: str, target: str, user: str, passwords: i
             os.waitpid(pid, 0)
 
 
-@contextlib.contextmanager
-def guarded(pair: Pair, *options: str, policy: str = "", start: bool = True) -> Iterator[Guarded]:
-    """sshd under a mount namespace in which /dev/log is a real rsyslog's, which writes <root>/var/log/auth.log."""
+def syslogged(pair: Pair) -> tuple[Path, Path]:
+    """A real rsyslog: the socket to put in the place of /dev/log (which exists afterwards), and the auth.log that it writes."""
     place = pair.root / "syslog"
     place.mkdir()
     log = pair.root / "var/log/auth.log"
@@ -120,12 +119,19 @@ def guarded(pair: Pair, *options: str, policy: str = "", start: bool = True) -> 
     log.touch()
     config = place / "rsyslog.conf"
     config.write_text(RSYSLOG.format(place=place, file=log))
-    daemon = subprocess.Popen(
-        ["rsyslogd", "-n", "-f", str(config), "-i", str(place / "pid")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    pair.children.append(daemon)
+    words = ["rsyslogd", "-n", "-f", str(config), "-i", str(place / "pid")]
+    pair.children.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     wait_for((place / "log").exists, "rsyslog listens")
-    sshd = syslog_sshd(pair, place / "log", *options)
+    if not Path("/dev/log").exists():
+        Path("/dev/log").touch()  # a place to mount on; nothing listens there outside
+    return place / "log", log
+
+
+@contextlib.contextmanager
+def guarded(pair: Pair, *options: str, policy: str = "", start: bool = True) -> Iterator[Guarded]:
+    """sshd under a mount namespace in which /dev/log is a real rsyslog's, which writes <root>/var/log/auth.log."""
+    dev_log, log = syslogged(pair)
+    sshd = syslog_sshd(pair, dev_log, *options)
     sshd.log = log
     pair.up(policy)
     found = Guarded(pair, sshd, log)
@@ -148,8 +154,6 @@ def syslog_sshd(pair: Pair, dev_log: Path, *options: str, port: int = 22) -> Ssh
     sshd = Sshd.__new__(Sshd)
     sshd.prepare(pair, port, (*options, *usual, "UsePAM yes"))
     command = f"mount --bind {dev_log} /dev/log && exec /usr/sbin/sshd -D -f {sshd.config}"
-    if not Path("/dev/log").exists():
-        Path("/dev/log").touch()  # a place to mount on; nothing listens there outside
     sshd.process = pair.start(pair.server, "unshare", "-m", "sh", "-c", command)
     wait_for(lambda: pair.server.sh("ss", "-Htln", f"sport = :{port}"), "sshd listens", 10)
     return sshd

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.kernel.guarded import RSYSLOG, Guarded
+from tests.kernel.guarded import Guarded, syslogged
 from tests.kernel.lab import QUIETGATE, SERVER4, Pair, Sshd, wait_for
 
 DEBIAN = (
@@ -58,16 +58,7 @@ class People:
 @contextlib.contextmanager
 def people(pair: Pair, *options: str, stack: str = DEBIAN, policy: str = "") -> Iterator[tuple[Guarded, People]]:
     """sshd with users anna (a right password), emil (his account is over), otto (his password is locked)."""
-    place = pair.root / "syslog"
-    place.mkdir()
-    log = pair.root / "var/log/auth.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
-    (place / "rsyslog.conf").write_text(RSYSLOG.format(place=place, file=log))
-    daemon = subprocess.Popen(["rsyslogd", "-n", "-f", str(place / "rsyslog.conf"), "-i", str(place / "pid")],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    pair.children.append(daemon)
-    wait_for((place / "log").exists, "rsyslog listens")
+    dev_log, log = syslogged(pair)
     etc = pair.root / "their-etc"
     etc.mkdir()
     home = Path(tempfile.mkdtemp(prefix="qg-home-", dir="/run"))
@@ -89,9 +80,7 @@ def people(pair: Pair, *options: str, stack: str = DEBIAN, policy: str = "") -> 
         else ("PasswordAuthentication no", "KbdInteractiveAuthentication yes")
     )
     sshd.prepare(pair, 22, (*options, *usual, "UsePAM yes"))
-    if not Path("/dev/log").exists():
-        Path("/dev/log").touch()
-    command = f"{bind} && mount --bind {place / 'log'} /dev/log && exec /usr/sbin/sshd -D -f {sshd.config}"
+    command = f"{bind} && mount --bind {dev_log} /dev/log && exec /usr/sbin/sshd -D -f {sshd.config}"
     sshd.process = pair.start(pair.server, "unshare", "-m", "sh", "-c", command)
     wait_for(lambda: pair.server.sh("ss", "-Htln", "sport = :22"), "sshd listens", 10)
     sshd.log = log

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.guarded import RSYSLOG, Guarded, type_passwords
+from tests.kernel.guarded import Guarded, syslogged, type_passwords
 from tests.kernel.lab import SERVER4, Pair, wait_for
 
 PORT = 2222
@@ -19,21 +19,10 @@ pytestmark = pytest.mark.skipif(not Path("/usr/sbin/dropbear").exists(), reason=
 
 def dropbear(pair: Pair) -> Path:
     """It runs, and a real rsyslog writes what it says; returns the log."""
-    place = pair.root / "syslog"
-    place.mkdir()
-    log = pair.root / "var/log/auth.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
-    (place / "rsyslog.conf").write_text(RSYSLOG.format(place=place, file=log))
-    daemon = subprocess.Popen(["rsyslogd", "-n", "-f", str(place / "rsyslog.conf"), "-i", str(place / "pid")],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    pair.children.append(daemon)
-    wait_for((place / "log").exists, "rsyslog listens")
+    dev_log, log = syslogged(pair)
     key = pair.root / "dropbear.key"
     subprocess.run(["dropbearkey", "-t", "ed25519", "-f", str(key)], capture_output=True, check=True)
-    if not Path("/dev/log").exists():
-        Path("/dev/log").touch()
-    command = f"mount --bind {place / 'log'} /dev/log && exec /usr/sbin/dropbear -F -p {PORT} -r {key} -P {pair.root / 'dropbear.pid'}"
+    command = f"mount --bind {dev_log} /dev/log && exec /usr/sbin/dropbear -F -p {PORT} -r {key} -P {pair.root / 'dropbear.pid'}"
     pair.start(pair.server, "unshare", "-m", "sh", "-c", command)
     wait_for(lambda: pair.server.sh("ss", "-Htln", f"sport = :{PORT}"), "dropbear listens", 10)
     return log

@@ -82,6 +82,18 @@ def test_an_address_is_let_in_for_a_time_without_the_policy(pair: Pair) -> None:
     assert pair.run("allow", "--for", "1h").returncode == 2
 
 
+def test_an_eviction_ends_what_let_the_address_in(pair: Pair) -> None:
+    guest = "198.19.70.1"
+    pair.sshd()
+    pair.up("")
+    pair.quietgate("allow", "--for", "1h", guest)
+    assert "or has let it in for a time" in pair.run("ban", guest).stderr
+    assert pair.client.banner(guest, SERVER4)
+    pair.quietgate("ban", "--evict", guest)
+    assert not pair.client.banner(guest, SERVER4, timeout=0.3)
+    assert "nobody beyond the policy" in pair.quietgate("allow")
+
+
 def test_a_list_as_people_have_it(pair: Pair) -> None:
     pair.up("")
     text = "; DROP\n203.0.113.0/28 ; SBL1\n198.51.100.1\t8\nsshd: 198.51.100.2\nALL: .example.net\ncreate x hash:ip\nadd x 198.51.100.3 timeout 3\nnonsense\n"

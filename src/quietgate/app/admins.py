@@ -64,6 +64,7 @@ def evict(store: Store, sets: SetWriter, banned: Sequence[Prefix], prepared: Pre
     counting = prepared.policy.ssh.counting
     for prefix in banned:
         store.drop_floor(prefix)
+        grants.end(store, grants.Kind.ALLOW, prefix)  # what let it in was perhaps the stolen account's doing
     fill(sets, counting, sources(store, counting, now))
     open_now = sockets.flows(frozenset(prepared.ports.ports))
     return sum(sockets.destroy(f) for f in open_now if any(p.covers(f.peer) for p in banned))

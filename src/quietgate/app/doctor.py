@@ -73,7 +73,9 @@ def checkup(parts: Parts) -> Checkup:
     """Examine this host under what is in force, and say what `up` would change. Raises QuietgateError."""
     told = deciding(parts)
     found = examine(parts, told.prepared)
+    # Only for who asks for it: one reads logs, the other knocks at containers' ports, and `status` runs each minute somewhere.
     found += _visitors(parts, told.prepared)
+    found += _ssh_inside(told.prepared.policy, others.published())
     if told.wrong:
         found.insert(0, Finding("policy", "problem", f"the policy on disk has a mistake, and `quietgate up` would refuse it: {told.wrong}",
                                 "correct it, then: quietgate check" if told.mistakes else "quietgate init"))  # fmt: skip
@@ -224,7 +226,6 @@ def _blockers(parts: Parts, policy: Policy) -> Iterator[Finding]:
 
 def _published(prepared: Prepared) -> Iterator[Finding]:
     sent = others.published()
-    yield from _ssh_inside(prepared.policy, sent)
     if prepared.policy.firewall.forward == "leave":
         if sent:
             yield Finding("bypass", "advice", f"published ports go past every inbound rule: {_named(sent)}",

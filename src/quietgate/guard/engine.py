@@ -21,7 +21,7 @@ from quietgate.guard.alerts import Alerts, History, Login, Raise, Topic
 from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.detect import Detectors, Finding, Threshold
-from quietgate.guard.never import Never
+from quietgate.guard.never import OF_THE_FLOOR, Never
 from quietgate.guard.record import Event, Trust
 from quietgate.guard.sshd import Kind
 from quietgate.guard.twice import Twice
@@ -410,7 +410,7 @@ class Engine:
         if any(prefix.covers(s) for s, until in self._known.items() if until > ban.at.wall):
             return [Spared(prefix, "a known source is in there", finding)]
         if any(prefix.covers(s) for s in self._floor):
-            return [Spared(prefix, "an administrator is or was logged in from there", finding)]
+            return [Spared(prefix, OF_THE_FLOOR, finding)]
         if any(prefix.covers(s) for s in self._many):
             return [Spared(prefix, "an address in there stands for many", finding)]
         if any(until > ban.at.wall and (p.covers(prefix) or prefix.covers(p)) for p, until in self._pardoned.items()):
@@ -445,7 +445,7 @@ class Engine:
         if reason is not None:
             return reason.why
         if source in self._floor:
-            return "an administrator is or was logged in from there"
+            return OF_THE_FLOOR
         if source in self._many:
             return "several users log in from it: it stands for many"
         if any(until > now and p.covers(source) for p, until in self._pardoned.items()):

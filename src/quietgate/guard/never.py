@@ -58,6 +58,7 @@ class Reason:
     many: bool = False  # who comes in such a name may be anybody: a gateway, a bridge or proxy of this host
 
 
+OF_THE_FLOOR = "an administrator is or was logged in from there, or has let it in for a time"
 _SAID = "loopback, link-local and multicast addresses are never banned"
 _LOOPBACK = PrefixSet(parse_prefix(p) for p in ("127.0.0.0/8", "::1"))
 _NOWHERE = (Reason(_SAID, _LOOPBACK, many=True), Reason(_SAID, PrefixSet(NEVER_BANNED)))
@@ -103,7 +104,7 @@ class Never:
 def never_banned(policy: Policy, resolved: Resolved, around: Surroundings, floor: Iterable[Prefix] = ()) -> Never:
     """Who is never banned under this policy, on a host with these surroundings. `floor`: administrators' sources."""
     reasons = [
-        Reason("an administrator is or was logged in from there (--evict shuts out a stolen account)", PrefixSet(floor)),
+        Reason(f"{OF_THE_FLOOR} (--evict shuts out a stolen account)", PrefixSet(floor)),
         Reason("it is in ssh.trusted", PrefixSet(prefixes_of(policy.ssh.trusted, resolved))),
         Reason("it is in firewall.allow", PrefixSet(prefixes_of(policy.firewall.allow, resolved))),
         Reason("it is in guard.never_ban", PrefixSet(prefixes_of(policy.never_ban, resolved))),

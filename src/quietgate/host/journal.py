@@ -54,7 +54,18 @@ def accepted_since(since: float, directory: Path | None = None, timeout: float =
         return
     words = [program, *_JSON, f"--since=@{int(since)}"]
     words += ["--grep=^Accepted ", "--case-sensitive=yes"] + ([f"--directory={directory}"] if directory is not None else [])
-    words += [f"_COMM={name}" for name in NAMES]
+    yield from _printed([*words, *(f"_COMM={name}" for name in NAMES)], timeout)
+
+
+def last(lines: int, timeout: float = 10) -> Iterator[Entry]:
+    """Yield the last messages that look like sshd's, the oldest first; nothing where there is no journal. Who wrote them is not asked."""
+    program = journalctl()
+    if program is not None:
+        yield from _printed([program, *_JSON, f"--lines={lines}", *(f"_COMM={name}" for name in NAMES)], timeout)
+
+
+def _printed(words: list[str], timeout: float) -> Iterator[Entry]:
+    """The entries that a journalctl prints; none where it fails."""
     try:
         done = subprocess.run(words, capture_output=True, timeout=timeout, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -110,23 +121,6 @@ def follow_words(cursor: str | None, since: float, directory: Path, writers: Wri
     start = [f"--after-cursor={cursor}"] if cursor else [f"--since=@{int(since)}"]
     words = [program, *_JSON, "-f", "-m", "--no-tail", *start, f"--directory={directory}", "_UID=0"]
     return words + ([f"_COMM={name}" for name in NAMES] if writers is None else [f"_EXE={path}" for path in sorted(writers.programs)])
-
-
-def last(lines: int, timeout: float = 10) -> Iterator[Entry]:
-    """Yield the last messages that look like sshd's, the oldest first; nothing where there is no journal. Who wrote them is not asked."""
-    program = journalctl()
-    if program is None:
-        return
-    try:
-        done = subprocess.run(
-            [program, *_JSON, f"--lines={lines}", *(f"_COMM={n}" for n in NAMES)], capture_output=True, timeout=timeout, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return
-    for line in done.stdout.splitlines():
-        found = entry(line, None)
-        if found is not None:
-            yield found
 
 
 def cursor_of(line: bytes) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import shutil
 import subprocess
@@ -22,19 +23,46 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, HostError)  # a file th
 
 def opened(path: Path) -> BinaryIO:
     """The unpacked bytes. Raises OSError, and while reading what `BROKEN` holds; HostError for zstd where its program is not installed
-    (Python 3.11 has no zstd of its own).
+    (Python 3.11 has no zstd of its own). A pipe is read as it is: what was looked at could not be read again.
     """
+    if not path.is_file():
+        return path.open("rb")
     with path.open("rb") as file:
         first = file.read(6)
     for magic, program in _MAGIC:
         if first.startswith(magic):
             packed: BinaryIO = program(path, "rb")
             return packed
-    if not first.startswith(_ZSTD):
-        return path.open("rb")
-    zstd = shutil.which("zstd")
-    if zstd is None:
-        raise HostError(f"{path} is packed by zstd, and zstd is not installed", "apt install zstd")
-    child = subprocess.Popen([zstd, "-dcq", "--", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert child.stdout is not None
-    return child.stdout  # type: ignore[return-value]
+    if first.startswith(_ZSTD):
+        return io.BufferedReader(_Zstd(path))
+    return path.open("rb")
+
+
+class _Zstd(io.RawIOBase):
+    """What `zstd -d` prints; its end is an end only where it says that all was well."""
+
+    def __init__(self, path: Path) -> None:
+        program = shutil.which("zstd")
+        if program is None:
+            raise HostError(f"{path} is packed by zstd, and zstd is not installed", "apt install zstd")
+        self._child = subprocess.Popen([program, "-dcq", "--", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        assert self._child.stdout is not None
+        data = self._child.stdout.read(len(buffer))
+        buffer[: len(data)] = data
+        if not data and self._child.wait() != 0:
+            raise OSError("zstd cannot unpack it")
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            assert self._child.stdout is not None
+            self._child.stdout.close()
+            self._child.kill()
+            self._child.wait()
+        super().close()
