@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from quietgate.errors import Origin
-from quietgate.firewall import friends, limiter, names
+from quietgate.firewall import friends, limiter, names, published
 from quietgate.firewall.limiter import Door
 from quietgate.firewall.places import aborted, keys
 from quietgate.firewall.rules import (
@@ -78,7 +78,7 @@ def compile_policy(policy: Policy, facts: Facts) -> Ruleset:
         *c.ping_chain(),
         Chain("out", tuple(c.output())),
         Chain("fwd", tuple(c.forward())),
-        *limiter.published_chains(policy.ssh, facts.door, c.origin("ssh.published")),
+        *published.chains(policy.ssh, facts.door, c.origin("ssh.published")),
     )
     counters = {**COUNTERS, **{names.rule_counter(r.name): f"matched by rule {r.name}" for r in policy.firewall.rules}}
     counters.update(limiter.COUNTERS)
@@ -223,7 +223,7 @@ class _Compiler:
         if self.policy.ssh.published:
             yield from self.friends("fwd")
         yield from self.denied("fwd")
-        yield from limiter.published_rules(self.policy.ssh, self.origin("ssh.published"))
+        yield from published.rules(self.policy.ssh, self.origin("ssh.published"))
         rules = tuple(self.rules("forward"))
         drop = self.firewall.forward == "drop"
         if rules or drop:

@@ -30,8 +30,8 @@ Places in sshd's MaxStartups: two hundred bots, each within its limit, still fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from quietgate.errors import Origin
 from quietgate.firewall import names
@@ -56,7 +56,6 @@ from quietgate.firewall.rules import (
     Part,
     Place,
     Port,
-    Published,
     Reject,
     Remember,
     Return,
@@ -185,34 +184,6 @@ def chains(ssh: Ssh, door: Door, from_rules: tuple[Rule, ...], origin: Origin | 
     yield Chain("ssh_refuse", tuple(_refuse(ssh, places, origin)))
 
 
-def published_rules(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
-    """What is sent on into a container's SSH server has the same limit: one budget for all doors of this host."""
-    if not ssh.published or ssh.limit is None:
-        return
-    at = Published(ssh.published)
-    yield Rule("pub.syn", (at, SYN, Goto("pub_syn")), origin)
-    yield Rule("pub.prove", (at, State(("established",)), Original(), Jump("pub_prove")), origin)
-
-
-def published_chains(ssh: Ssh, door: Door, origin: Origin | None) -> Iterator[Chain]:
-    """The chains behind `pub.syn` and `pub.prove`. A container's sshd has places of its own, so none of this host's is taken."""
-    if not ssh.published or ssh.limit is None:
-        return
-
-    def named(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-        return tuple(replace(rule, id=f"pub.{rule.id.removeprefix('ssh.')}") for rule in rules)
-
-    begun = "ssh_begun" if door.places(ssh) is not None else "ssh_known"
-    yield Chain("pub_syn", named((*_if_known(ssh, "hello", lambda _: "ssh_open", origin), *_by_key(ssh, "gate", origin))))
-    rules = [] if ssh.observe else [Rule("pub.over", (Waits(names.refused()), Drop()), origin)]
-    rules += [
-        Rule("pub.settled", (Settled(), Waits(names.reopened(), absent=True), Return()), origin),
-        Rule("pub.count", (Assured(), Goto("pub_count")), origin),
-    ]
-    yield Chain("pub_prove", tuple(rules))
-    yield Chain("pub_count", named((*_if_known(ssh, "known", lambda name: f"{begun}{name}", origin), *_by_key(ssh, "count", origin))))
-
-
 def refusal(ssh: Ssh) -> Accept | Drop:
     """What becomes of a packet that the SSH rules refuse: observed, it passes."""
     return Accept() if ssh.observe else Drop()
@@ -226,11 +197,11 @@ def _counts(ssh: Ssh) -> bool:
 def _gate(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     # The stack answers a SYN on a live connection by itself (RFC 5961 4); marking it would count the session again.
     yield Rule("ssh.again", (Expires(CLOSING, longer=True), Socket(wildcard=False), Count("ssh_again"), Accept()), origin)
-    yield from _if_known(ssh, "hello", lambda name: f"ssh_hello{name}" if ssh.reserve else "ssh_open", origin)
+    yield from if_known(ssh, "hello", lambda name: f"ssh_hello{name}" if ssh.reserve else "ssh_open", origin)
     if ssh.limit is None:
         yield Rule("ssh.unlimited", (Goto("ssh_open"),), origin)
         return
-    yield from _by_key(ssh, "gate", origin)
+    yield from by_key(ssh, "gate", origin)
 
 
 def _prove(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
@@ -266,21 +237,22 @@ def _in(door: Door, origin: Origin | None) -> Iterator[Rule]:
 def _proven(ssh: Ssh, places: Places | None, origin: Origin | None) -> Iterator[Rule]:
     if places is not None:
         yield from shares.joined(places, origin)
-    yield from _if_known(ssh, "known", lambda name: f"ssh_known{name}", origin)
+    yield from if_known(ssh, "known", lambda name: f"ssh_known{name}", origin)
     if places is None:
         yield from _strangers(ssh, origin)
     else:
-        yield from _by_key(ssh, "spare", origin) if ssh.limit is not None else (Rule("ssh.unlimited.share", (Goto("ssh_share"),), origin),)
+        yield from by_key(ssh, "spare", origin) if ssh.limit is not None else (Rule("ssh.unlimited.share", (Goto("ssh_share"),), origin),)
 
 
 def _strangers(ssh: Ssh, origin: Origin | None) -> Iterator[Rule]:
     if ssh.limit is None:
         yield Rule("ssh.counted", (Count("ssh_counted"), Goto("ssh_in")), origin)
     else:
-        yield from _by_key(ssh, "count", origin)
+        yield from by_key(ssh, "count", origin)
 
 
-def _if_known(ssh: Ssh, what: str, chain: Callable[[str], str], origin: Origin | None) -> Iterator[Rule]:
+def if_known(ssh: Ssh, what: str, chain: Callable[[str], str], origin: Origin | None) -> Iterator[Rule]:
+    """Where known sources go on; `chain` names it for each kind of address."""
     if ssh.known is None:
         return
     for name, guard, key in keys(ssh.counting):
@@ -332,7 +304,8 @@ def _look(ssh: Ssh, key: Key, start: str, then: str, otherwise: str, origin: Ori
     yield Rule(f"{start}.none", (Goto(otherwise),), origin)
 
 
-def _by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:
+def by_key(ssh: Ssh, what: str, origin: Origin | None) -> Iterator[Rule]:
+    """On to the chain of this name for each kind of address."""
     for name, guard, _ in keys(ssh.counting):
         yield Rule(f"ssh.{what}{name}", (*guard, Goto(f"ssh_{what}{name}")), origin)
 

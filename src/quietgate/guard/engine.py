@@ -14,11 +14,12 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from quietgate.clock import Instant
 from quietgate.guard.alerts import Alerts, History, Login, Raise, Topic
 from quietgate.guard.bans import Past, Sentences
+from quietgate.guard.commands import Ban, Check, Command, Doubt, Know, LoggedIn, Remember, Spared
 from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.detect import Detectors, Finding, Threshold
 from quietgate.guard.never import OF_THE_FLOOR, Never
@@ -28,6 +29,8 @@ from quietgate.guard.twice import Twice
 from quietgate.guard.widen import Neighbourhoods, Widen
 from quietgate.net import Counting, Prefix, PrefixSet, is_loopback
 from quietgate.values import Guess, Scope
+
+__all__ = ["Ban", "Check", "Command", "Doubt", "Engine", "Know", "LoggedIn", "Raise", "Remember", "Settings", "Spared"]
 
 SAID_AGAIN = 600.0  # seconds after which a spared source may be named again, and a banned one that is still heard doubted
 MOST_SPARED = 4096
@@ -58,83 +61,6 @@ class Settings:
     most_open: int = 10_000
     widen: Widen | None = Widen()  # noqa: RUF009  immutable
     alerts: frozenset[Topic] = frozenset()  # what a person wants to hear of
-
-
-@dataclass(frozen=True, slots=True)
-class Ban:
-    """Shut this source out for so many seconds from `at` on. `observed`: only say so."""
-
-    source: Prefix
-    scope: Scope
-    seconds: float
-    steps: int
-    finding: Finding
-    at: Instant
-    observed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Spared:
-    """A ban that would have hit somebody who must get in, and was not made. `many`: the source stands for many, who cannot be told
-    apart.
-    """
-
-    source: Prefix
-    why: str
-    finding: Finding
-    many: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Know:
-    """This source has logged in: it is no stranger for so many seconds."""
-
-    source: Prefix
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """Remember a login, and give its place among the strangers back."""
-
-    user: str
-    address: Prefix
-    port: int
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A line tells of a login: see whether the kernel shows such a session, and say so with `logged_in` or `unproven`.
-
-    `pid`: the process that wrote the line, if what the line says is true.
-    """
-
-    user: str
-    address: Prefix
-    port: int
-    at: float
-    pid: int
-    trust: Trust
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A banned source is still heard: see whether the kernel has its ban."""
-
-    source: Prefix
-    trust: Trust
-
-
-class Remember(NamedTuple):
-    """Keep this attempt. (A tuple, as what it holds: there is one for every guess.)"""
-
-    attempt: Attempt
-    source: Prefix
-    trust: Trust
-
-
-Command: TypeAlias = Ban | Spared | Know | LoggedIn | Check | Remember | Doubt | Raise
 
 
 @dataclass(slots=True, eq=False)
