@@ -68,6 +68,27 @@ def test_a_syslog_that_has_died_is_told_when_the_kernel_counts_connections(pair:
         assert "new SSH connections meanwhile" in str(one["evidence"])
 
 
+def test_a_log_that_tells_while_ours_is_silent_is_read_as_well(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sshd's lines go to another file now: the kernel counts connections of which ours does not tell."""
+    with hurried(pair, monkeypatch, *YES, policy=LOOSE) as g:
+        os.kill(int((pair.root / "syslog/pid").read_text()), 9)
+        messages = pair.root / "var/log/messages"
+        stamp = time.strftime("%b %e %H:%M:%S")
+        messages.write_text(
+            "".join(f"{stamp} gate sshd[{n}]: Failed password for root from 198.19.66.6 port {n} ssh2\n" for n in range(1, 7))
+        )
+        time.sleep(3)
+        assert not g.banned("198.19.66.6"), "nobody comes, so nothing is missed"
+
+        def found() -> bool:
+            pair.client.banner("198.19.67.1", SERVER4)
+            return any(s["name"] == "/var/log/messages" for s in (g.status() or {"sources": []})["sources"])
+
+        wait_for(found, "it is read as well", 20)
+        wait_for(lambda: g.banned("198.19.66.6"), "and bans", 10)
+        assert "/var/log/messages tells of SSH while /var/log/auth.log is silent" in (pair.root / "guard.err").read_text()
+
+
 def test_an_sshd_that_never_says_anything_is_told_when_the_kernel_counts_connections(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first day on: nothing was ever heard that could fall silent."""
     with hurried(pair, monkeypatch, *YES, "LogLevel QUIET", policy=LOOSE):
