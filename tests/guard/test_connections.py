@@ -178,6 +178,18 @@ def test_a_conversation_with_pam_is_one_guess_though_two_processes_tell_of_it() 
     assert counted(crossed[0], crossed[1]) == [ROOT], "at INFO sshd's last line is missing"
 
 
+def test_a_conversation_about_a_name_that_does_not_exist_counts_no_more() -> None:
+    """ "Invalid user" has told of the first guess already; PAM's line of the child bears no name."""
+    invalid = f"Invalid user admin from {A} port 40000"
+    module = PAM.partition("  user=")[0] + " "
+    asked = f"error: PAM: User not known to the underlying authentication module for illegal user admin from {A}"
+    failed = f"Failed keyboard-interactive/pam for invalid user admin from {A} port 40000 ssh2"
+    lines = [(invalid, "0s", 100)]
+    for n in range(3):
+        lines += [(module, f"{n}s", 101 + n), (asked, f"{n}s", 100), (failed, f"{n}s", 100)]
+    assert counted(*lines) == [("failed", "admin", A, 1)] * 3
+
+
 def test_two_people_behind_one_address_are_two() -> None:
     both = [line for n in range(3) for line in (*conversation(100, 110 + n, n), *conversation(200, 210 + n, n))]
     assert counted(*both) == [ROOT] * 6

@@ -90,6 +90,7 @@ class _Connection:
     pam: int = 0  # pam_unix and libpam's summary
     other: int = 0  # other modules
     claimed: int = 0  # of those that sshd's own words have accounted for in another process
+    talked: int = 0  # guesses for which a child's lines were taken
     least: int = 0
     emitted: int = 0
     keys: bool = False
@@ -144,16 +145,16 @@ class Connections:
         """The youngest connections that are not over, as plain values: so that a restart in the middle of one counts no guess twice."""
         young = [(key, c) for key, c in islice(reversed(self._open.items()), KEPT_OVER) if c.ended is None and c.address is not None]
         return [
-            [*_place_of(key, self._host), str(c.address), c.since, c.last, c.port, c.password, c.keyboard, c.asked, c.pam, c.other, c.claimed, c.least,
-             c.emitted, c.keys, c.shown, c.modules_only, c.unsure, c.inside, c.noisy, c.invalid, c.user]
+            [*_place_of(key, self._host), str(c.address), c.since, c.last, c.port, c.password, c.keyboard, c.asked, c.pam, c.other, c.claimed, c.talked,
+             c.least, c.emitted, c.keys, c.shown, c.modules_only, c.unsure, c.inside, c.noisy, c.invalid, c.user]
             for key, c in reversed(young) if not isinstance(key, tuple) or len(key) == 2
         ]  # fmt: skip
 
     def restore(self, rows: list[list[Any]]) -> None:
         """What `snapshot` gave. Raises ValueError, TypeError or AddressError for anything else."""
         for host, pid, address, since, last, port, *numbers, keys, shown, modules, unsure, inside, noisy, invalid, user in rows[:KEPT_OVER]:
-            password, keyboard, asked, pam, other, claimed, least, emitted = (int(n) for n in numbers)
-            found = _Connection(parse_address(address), float(since), float(last), int(port), password, keyboard, asked, pam, other, claimed, least,
+            password, keyboard, asked, pam, other, claimed, talked, least, emitted = (int(n) for n in numbers)
+            found = _Connection(parse_address(address), float(since), float(last), int(port), password, keyboard, asked, pam, other, claimed, talked, least,
                                 emitted, bool(keys), bool(shown), bool(modules), bool(unsure), bool(inside), bool(noisy), bool(invalid), user=str(user))  # fmt: skip
             found.host = str(host)
             self._host = str(host) if self._host is None else self._host
@@ -279,10 +280,10 @@ class Connections:
         known.method = method
         if method.startswith("keyboard-interactive"):
             known.keyboard += said.times
-            return self._of_a_child(_guessed(event, known), known)
-        known.password += said.times
-        attempt = _guessed(event, known)
-        return attempt if event.pid else self._of_a_child(attempt, known)
+        else:
+            known.password += said.times
+        self._of_a_child(event, known)
+        return _guessed(event, known)
 
     def _was_refused(self, event: Event, known: _Connection) -> bool:
         """True if PAM has just said that the account refused this user: the password was right."""
@@ -303,7 +304,8 @@ class Connections:
         if said.method.removesuffix(" invalid") == KEYBOARD:
             known.modules_only = False
             known.asked += said.times
-            return self._of_a_child(_guessed(event, known), known)
+            self._of_a_child(event, known)
+            return _guessed(event, known)
         if said.method == "pam":
             known.pam += said.times
         else:
@@ -381,11 +383,14 @@ class Connections:
         connection = self._open[key] = _Connection(said.address, event.at, event.at, said.port, host=event.host)
         return connection
 
-    def _of_a_child(self, attempt: Attempt | None, known: _Connection) -> Attempt | None:
-        """What sshd says of a conversation accounts for what its child has said of it, or will say."""
-        if attempt is not None:
-            self._held.asked((known.host, attempt.address), known.user, attempt.at, known, attempt.times)
-        return attempt
+    def _of_a_child(self, event: Event, known: _Connection) -> None:
+        """What sshd says of a conversation accounts for what its child has said of it, or will say; so it does of a password in a log
+        without process numbers. Whether the guess is told now does not matter: that the name is unknown was told before.
+        """
+        talked = max(known.keyboard, known.asked) + (0 if event.pid else known.password)
+        if talked > known.talked and known.address is not None:
+            self._held.asked((known.host, known.address), known.user, event.at, known, talked - known.talked)
+            known.talked = talked
 
     def _when_next(self) -> None:
         keys = -inf if len(self._grace) > MOST_KEYS else self._grace[0][0] if self._grace else inf
