@@ -49,7 +49,7 @@ def test_nothing_of_it_counts_again_when_waiting_is_over(pair: Pair, monkeypatch
         said = f"{datetime.datetime.now().astimezone().isoformat()} gate sshd[77]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=198.19.61.7  user=anna"
         with g.log.open("a") as file:  # of which nobody says more: when it counts, what came before has waited long enough
             file.write(f"{said}\n")
-        wait_for(lambda: heard(g).get("failed", 0) >= 4, "what nobody took counts", 10)
+        wait_for(lambda: json.loads(pair.quietgate("why", "198.19.61.7", "--json"))["history"], "what nobody took counts", 10)
         assert heard(g) == {"failed": 4}, g.log.read_text()
 
 
