@@ -26,7 +26,7 @@ from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.commands.ban import WAIT
 from quietgate.ui.targets import grant_seconds, read_targets
-from quietgate.ui.text import moment, plural, safe
+from quietgate.ui.text import moment, safe
 from quietgate.values import Deed, What
 
 
@@ -108,5 +108,5 @@ def _show(parts: Parts, as_json: bool) -> int:
     for g in found:
         print(f"{g.prefix}  until {moment(g.until)}  by {safe(g.by)}" + (f"  {safe(g.reason)}" if g.reason else ""))
     if not found:
-        print(f"{plural(0, 'address')[:-1]}es are let in for a time: nobody beyond the policy")
+        print("nobody is let in for a time: the policy alone decides")
     return Exit.OK
