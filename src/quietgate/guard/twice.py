@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from quietgate.guard.record import Event
 
-MOST = 65_536  # lines that are remembered, the last ones; 22 MB when it is full (measured, Python 3.11), and only where there are several logs
+# Lines that are remembered, the last ones; 22 MB when it is full (measured, Python 3.11), and only where there are several logs.
+MOST = 65_536
 
 
 @dataclass(slots=True)
