@@ -7,6 +7,7 @@ public (`docs/errors.md` is compared with it by a test).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -113,9 +114,20 @@ class KernelError(HostError):
 
     id = "kernel"
 
-    def __init__(self, message: str, errno: int, hint: str = "") -> None:
+    def __init__(self, message: str, number: int, hint: str = "") -> None:
         super().__init__(message, hint)
-        self.errno = errno
+        self.errno = number
+
+
+class Hidden(KernelError):
+    """What only root may see, asked by somebody who is neither root nor of the helper's group. A `KernelError`, so that what goes on
+    where the kernel tells nothing goes on here, too."""
+
+    id = "permission"
+    exit = Exit.NOT_PERMITTED
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} may not be seen by this user", errno.EACCES, "run this as root, with sudo")
 
 
 class StateError(HostError):

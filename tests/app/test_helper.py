@@ -18,6 +18,7 @@ import pytest
 from quietgate.app import helper
 from quietgate.app.generations import Record
 from quietgate.app.parts import Parts
+from quietgate.errors import Exit, Hidden
 from quietgate.host import deliver, sight
 from quietgate.host.paths import Paths
 from quietgate.policy.load import File, load
@@ -154,3 +155,24 @@ def test_the_command_wants_a_socket() -> None:
     done = subprocess.run([sys.executable, "-m", "quietgate", "helper"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "quietgate-helper.socket" in done.stderr
+
+
+def test_who_may_not_ask_it_is_told_that_this_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shut:
+        def __enter__(self) -> Shut:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def settimeout(self, _: float) -> None: ...
+
+        def connect(self, path: str) -> None:
+            raise PermissionError(13, "Permission denied", path)  # root meets none; tests/boot/test_readme.py has a user who does
+
+    monkeypatch.setattr(sight, "_traces", lambda: False)
+    monkeypatch.setattr(sight, "_silent", 0.0)
+    monkeypatch.setattr(sight, "may_see", lambda: False)
+    monkeypatch.setattr(sight.socket, "socket", lambda *_: Shut())
+    with pytest.raises(Hidden) as error:
+        sight.live(frozenset({22}))
+    assert (error.value.exit, error.value.hint) == (Exit.NOT_PERMITTED, "run this as root, with sudo")

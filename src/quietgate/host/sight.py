@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from quietgate.errors import KernelError
+from quietgate.errors import Hidden, KernelError
 from quietgate.host import handshake, sessions, sockets, sshd_config, sshd_units
 from quietgate.host.sshd_config import Config, Daemon, SshPorts
 from quietgate.host.sshd_units import Writers
@@ -180,6 +180,8 @@ def _ask(request: dict[str, Any], within: float = WITHIN) -> dict[str, Any]:
                     break
                 data += more
         found = json.loads(data)
+    except PermissionError:
+        raise Hidden("who owns a socket, and who is logged in,") from None
     except (OSError, ValueError, RecursionError) as error:
         _silent = time.monotonic() + AGAIN
         raise _nothing(type(error).__name__) from None
