@@ -121,7 +121,8 @@ class KernelError(HostError):
 
 class Hidden(KernelError):
     """What only root may see, asked by somebody who is neither root nor of the helper's group. A `KernelError`, so that what goes on
-    where the kernel tells nothing goes on here, too."""
+    where the kernel tells nothing goes on here, too.
+    """
 
     id = "permission"
     exit = Exit.NOT_PERMITTED

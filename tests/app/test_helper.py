@@ -172,7 +172,7 @@ def test_who_may_not_ask_it_is_told_that_this_needs_root(tmp_path: Path, monkeyp
     monkeypatch.setattr(sight, "_traces", lambda: False)
     monkeypatch.setattr(sight, "_silent", 0.0)
     monkeypatch.setattr(sight, "may_see", lambda: False)
-    monkeypatch.setattr(sight.socket, "socket", lambda *_: Shut())
+    monkeypatch.setattr("quietgate.host.sight.socket.socket", lambda *_: Shut())
     with pytest.raises(Hidden) as error:
         sight.live(frozenset({22}))
     assert (error.value.exit, error.value.hint) == (Exit.NOT_PERMITTED, "run this as root, with sudo")

@@ -145,6 +145,9 @@ ANSWERS = {
     "quietgate alerts test": "the policy has no route",
     "quietgate deliver < job.json": "job.json: No such file",
     "quietgate events -f": "",
+    "quietgate events --since 1h -f": "",
+    "quietgate parse /var/log/auth.log.2.gz": "No such file",
+    "quietgate helper": "no socket was handed over",
     "quietgate events -f --json | jq 'select(.event == \"ban\")'": "",
 }
 
