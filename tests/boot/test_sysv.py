@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.long]
 @pytest.fixture
 def m() -> Iterator[Machine]:
     with machine("bookworm", network="ifupdown", systemd=False) as made:
-        made.ready = "pidof sshd"
+        made.ready = "ss -Hltn sport = :22 | grep -q ."  # not only started
         place_echo(made)
         made.write("/var/log/auth.log", "")  # Debian 12's rsyslog has no init script
         made.boot()

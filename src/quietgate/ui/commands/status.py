@@ -48,7 +48,7 @@ def _guard(s: Status) -> list[tuple[str, str]]:
     if s.guard is None:
         state = s.guard_state.state
         if state == "disabled":
-            return [("guard", "is switched off by the policy: bans made by hand hold, nobody new is banned")]
+            return [("guard", f"{s.guard_state.why}: bans made by hand hold, nobody new is banned")]
         words = start_words("quietgate-guard", "restart" if state == "silent" else "start")
         off = [("guard", f"does not {'answer' if state == 'silent' else 'run'}: bans made by hand hold, nobody new is banned ({words})")]
         if s.guard_state.why:
