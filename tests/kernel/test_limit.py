@@ -174,6 +174,27 @@ def test_only_from_may_reach_ssh_and_trusted_always(pair: Pair) -> None:
     assert not pair.client.banner("2001:db8:100::9", SERVER6, timeout=0.2)
 
 
+@pytest.mark.parametrize(("named", "over"), [("wg0", "wg0"), ("tail*", "tailscale0")])
+def test_over_named_interfaces_ssh_is_reached_from_anywhere(pair: Pair, named: str, over: str) -> None:
+    pair.sshd()
+    pair.server.sh("ip", "link", "add", over, "type", "veth", "peer", "name", "tunnel", "netns", pair.client.name)
+    for host, name, address in ((pair.server, over, "10.9.0.1"), (pair.client, "tunnel", "10.9.0.2")):
+        host.sh("ip", "link", "set", name, "up")
+        host.sh("ip", "addr", "add", f"{address}/24", "dev", name)
+        host.sh("ip", "addr", "add", f"fd09::{address[-1]}/64", "dev", name, "nodad")
+    pair.up(f'[ssh]\nfrom = []\ninterfaces = ["eth7", "{named}"]\n')
+    assert pair.client.banner("10.9.0.2", "10.9.0.1")
+    assert pair.client.banner("fd09::2", "fd09::1")
+    assert not pair.client.banner("198.19.3.1", SERVER4, timeout=0.2)
+    assert not pair.client.banner("2001:db8:100::9", SERVER6, timeout=0.2)
+    assert [pair.client.banner("10.9.0.2", "10.9.0.1", timeout=0.2) for _ in range(7)] == [True] * 4 + [False] * 3, "the limit holds there"
+    assert f"whoever comes over eth7, {named}; limit 5 per 1m" in pair.quietgate("status")
+    assert "is let in" in pair.quietgate("why", "10.9.0.3")
+    assert "is dropped, by rule ssh.from4" in pair.quietgate("why", "198.19.3.1")
+    pair.policy('[ssh]\ninterfaces = ["wg0"]\n')
+    assert 'ssh.from is "anywhere", so ssh.interfaces restricts nothing' in pair.quietgate("check")
+
+
 def test_a_full_slot_set_lets_new_sources_in_at_a_rate_and_limits_those_it_holds(pair: Pair) -> None:
     pair.sshd()
     pair.up('[ssh]\nslots = 16\nlimit = "2 per 1m"\non_full = "3 per 1m"\n')

@@ -14,6 +14,7 @@ CASES = {
     "ssh.ports": ("[22, 2222]", '"auto" -> [22, 2222]'),
     "ssh.published": ("[2022]", "[] -> [2022]"),
     "ssh.from": ('["192.0.2.0/24"]', '["anywhere"] -> ["192.0.2.0/24"]'),
+    "ssh.interfaces": ('["wg0"]', '[] -> ["wg0"]'),
     "ssh.trusted": ('["192.0.2.7", "vpn.example.net"]', '[] -> ["192.0.2.7", "vpn.example.net"]'),
     "ssh.limit": ('"10 per 60s"', '"5 per 1m" -> "10 per 1m"'),
     "ssh.known": ('"off"', '"30d" -> "off"'),

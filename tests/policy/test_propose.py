@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quietgate.net import BITS, Prefix, parse_address
 from quietgate.policy.load import File, load
 from quietgate.policy.model import Policy
-from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose
+from quietgate.policy.propose import ON_DEMAND, Forwarded, Guest, Service, Speaker, Survey, findings, propose
 
 PLAIN = Survey(ports=(22,), ports_why="sshd listens on 22")
 
@@ -189,3 +189,11 @@ def test_the_findings_name_what_was_chosen() -> None:
     assert any("everyone is a stranger at first" in line for line in findings(survey, closed=False))
     assert any(line.startswith("also at work here: fail2ban") for line in findings(survey, closed=False))
     assert "a trap" in findings(survey, closed=False)
+
+
+def test_what_listens_only_while_in_use_gets_its_ports() -> None:
+    found = replace(PLAIN, on_demand=ON_DEMAND)
+    (mosh,) = policy(found).firewall.rules
+    assert (mosh.name, mosh.protocol, [str(p) for p in mosh.ports or ()]) == ("mosh", 17, ["60000-61000"])
+    assert "listening only while in use: mosh (udp 60000-61000); each got a rule" in findings(found, closed=True)
+    assert "mosh" not in propose(found, closed=False)

@@ -21,7 +21,7 @@ from quietgate.host.book import Book
 from quietgate.host.files import policy_files
 from quietgate.host.store import Store
 from quietgate.host.systemd import start_words
-from quietgate.policy.model import Policy
+from quietgate.policy.model import Policy, Ssh
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def status(parts: Parts) -> Status:
         generation=number,
         ssh_ports=record.ports if record else told.ports.ports if told else (),
         ports_why=told.ports.why if told else "",
-        who="" if ssh is None else "anyone" if ssh.sources.anywhere else f"{len(ssh.sources.entries)} in ssh.from",
+        who="" if ssh is None else _who(ssh),
         limit="" if ssh is None else str(ssh.limit) if ssh.limit else "off",
         bans=kept.bans,
         bans_day=kept.day,
@@ -166,6 +166,14 @@ def status(parts: Parts) -> Status:
         alerts=kept.alerts,
         undelivered=kept.undelivered,
     )
+
+
+def _who(ssh: Ssh) -> str:
+    """Who may reach SSH."""
+    if ssh.sources.anywhere:
+        return "anyone"
+    said = [f"{len(ssh.sources.entries)} in ssh.from"] if ssh.sources.entries or not ssh.interfaces else []
+    return " and ".join([*said, *([f"whoever comes over {', '.join(ssh.interfaces)}"] if ssh.interfaces else [])])
 
 
 def guard(parts: Parts) -> Guard | None:

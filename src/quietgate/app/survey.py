@@ -18,7 +18,7 @@ from quietgate.host.reading import read_text
 from quietgate.host.sight import live
 from quietgate.host.sshd_config import SshPorts, find_ports
 from quietgate.net import LINK_LOCAL6, AddressError, Prefix, PrefixSet, parse_address, parse_prefix
-from quietgate.policy.propose import Forwarded, Guest, Service, Speaker, Survey, findings, propose
+from quietgate.policy.propose import ON_DEMAND, Forwarded, Guest, OnDemand, Service, Speaker, Survey, findings, propose
 from quietgate.values import Listener
 
 HISTORY = 30 * 86400
@@ -37,6 +37,7 @@ def survey(parts: Parts) -> Survey:
         services=tuple(services()),
         unsure=tuple(unsure()),
         speakers=tuple(speakers()),
+        on_demand=tuple(on_demand(parts.paths.root)),
         forwarded=tuple(forwarded()),
         visitors=tuple(recent_visitors(parts.paths)),
         others=(*others.at_work(parts.paths.root), *others.legacy()),
@@ -101,6 +102,11 @@ def speakers() -> list[Speaker]:
     raw = [(number, inode) for number, inode in sockets.raw_protocols() if number not in (0, 1, 6, 17, 58, 255)]
     names = _programs(frozenset(inode for _, inode in raw))
     return sorted({Speaker(names[inode], number) for number, inode in raw if inode in names})
+
+
+def on_demand(root: Path) -> list[OnDemand]:
+    """Programs that are installed and listen only while somebody uses them."""
+    return [d for d in ON_DEMAND if any((root / place / d.server).exists() for place in ("usr/bin", "usr/local/bin"))]
 
 
 def _rows(names: dict[int, str], tcp: list[Listener], udp: list[Listener]) -> list[Service]:

@@ -267,10 +267,11 @@ class _Compiler:
         origin = self.origin("ssh.from")
         # Observed, it passes, and is no connection of the limit's: enforced, there would be none.
         end: tuple[Part, ...] = (Settle(), Accept()) if self.policy.ssh.observe else (Drop(),)
+        elsewhere = tuple(Interface("iifname", name, absent=True) for name in self.policy.ssh.interfaces)
         inside = dict(self.in_policy_set("from"))
         for version in (4, 6):
             outside = replace(inside[version], absent=True) if version in inside else Version(version)
-            yield Rule(f"ssh.from{version}", (outside, Count("ssh_from"), *end), origin)
+            yield Rule(f"ssh.from{version}", (*elsewhere, outside, Count("ssh_from"), *end), origin)
 
     def ping_chain(self) -> Iterator[Chain]:
         ping = self.firewall.ping

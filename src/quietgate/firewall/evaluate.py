@@ -290,8 +290,8 @@ class _Run:
         match part:
             case r.Version(version):
                 return p.src.version == version
-            case r.Interface(way, name):
-                return _named(p.oif if way == "oifname" else p.iif, name)
+            case r.Interface(way, name, absent):
+                return _named(p.oif if way == "oifname" else p.iif, name) is not absent
             case r.Protocol(numbers, absent):
                 return (p.protocol in numbers) is not absent
             case r.Port(side, ranges, protocol, absent):

@@ -228,8 +228,8 @@ def part_text(part: r.Part, number: int) -> str:
     match part:
         case r.Version(version):
             return f"meta nfproto ipv{version}"
-        case r.Interface(way, name):
-            return f'{way} "{name}"' if name != "*" else ""
+        case r.Interface(way, name, absent):
+            return f'{way} {"!= " if absent else ""}"{name}"' if name != "*" else ""
         case r.Protocol(numbers, absent):
             return f"meta l4proto {'!= ' if absent else ''}{_one_of(map(str, numbers))}"
         case r.Port(side, ranges, protocol, absent):

@@ -51,10 +51,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """Matches the name of the interface in ("iifname") or out ("oifname"); a final * matches any ending."""
+    """Matches the name of the interface in ("iifname") or out ("oifname"); a final * matches any ending. `absent`: every other one."""
 
     way: str
     name: str
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

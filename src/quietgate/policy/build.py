@@ -72,6 +72,7 @@ def build(given: Given) -> Loaded:
             ports=None if ports == "auto" else tuple(sorted(set(v["ssh.ports"]))),
             published=tuple(sorted(set(v["ssh.published"]))),
             sources=lists["ssh.from"],
+            interfaces=tuple(sorted(set(v["ssh.interfaces"]))),
             trusted=lists["ssh.trusted"],
             limit=v["ssh.limit"],
             known=None if v["ssh.known"] == "off" else v["ssh.known"],
@@ -192,9 +193,20 @@ _IN_BY_SSH = ("ssh.from", "ssh.trusted", "firewall.allow")
 def _door(lists: dict[str, Addresses], given: Given, groups: _Groups) -> None:
     """`ssh.from` that lets nobody in, or that looks like a restriction and is none."""
     who = lists["ssh.from"]
-    if groups.whole and not any(lists[path] for path in _IN_BY_SSH) and given.broken.isdisjoint(_IN_BY_SSH):
+    over = cast("Sequence[str]", given.values.get("ssh.interfaces", ()))
+    if "*" in over:
+        given.problem(given.origins["ssh.interfaces"][0], 'ssh.interfaces holds "*", which is every interface', 'write from = ["anywhere"]')
+    if (
+        groups.whole
+        and not over
+        and not any(lists[path] for path in _IN_BY_SSH)
+        and given.broken.isdisjoint((*_IN_BY_SSH, "ssh.interfaces"))
+    ):
         given.problem(given.origins["ssh.from"][0], "ssh.from is empty: nobody could reach SSH",
                       'name who may, or write from = ["anywhere"]')  # fmt: skip
+    if who.anywhere and over:
+        given.warn(given.origins["ssh.interfaces"][0], 'ssh.from is "anywhere", so ssh.interfaces restricts nothing',
+                   "to let SSH in over these alone, write from = [] in [ssh]")  # fmt: skip
     if who.anywhere and who.entries:
         at = next(origin for value, origin in given.lists["ssh.from"] if isinstance(value, Anywhere))
         given.warn(at, f'ssh.from holds "anywhere", so {who.entries[0]} at {who.entries[0].origin} restricts nothing',

@@ -26,12 +26,13 @@ class Log:
 class Ssh:
     """`[ssh]`. `ports` None is "auto"; `published` lead into containers and guests; `limit`, `known`, `known_limit` and `wide6` None are off; `on_full` None drops.
 
-    `known` in seconds; `reserve` in per cent of sshd's MaxStartups; `observe` True drops nothing.
+    Who may reach it: `sources`, and whoever comes in by `interfaces`. `known` in seconds; `reserve` in per cent of sshd's MaxStartups; `observe` True drops nothing.
     """
 
     ports: tuple[int, ...] | None
     published: tuple[int, ...]
     sources: Addresses
+    interfaces: tuple[str, ...]
     trusted: Addresses
     limit: Rate | None
     known: int | None

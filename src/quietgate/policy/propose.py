@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from quietgate.clock import format_duration
 from quietgate.net import Prefix
 from quietgate.pages import page
+from quietgate.policy.terms import Ports
 from quietgate.values import Visitor
 
 MOST_SHOWN = 12  # logins and services named in a comment
@@ -61,6 +62,23 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDemand:
+    """A program that listens only while somebody uses it, so that a look at the sockets misses it: `ports` of `protocol`, `server` a file
+    that is there where it is installed.
+    """
+
+    name: str
+    server: str
+    protocol: str
+    ports: Ports
+    why: str
+
+
+# mosh(1): the server is started over SSH and takes the first free UDP port of these.
+ON_DEMAND = (OnDemand("mosh", "mosh-server", "udp", Ports(60000, 61000), "mosh goes on over UDP with whoever logged in over SSH"),)
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What was found on a host."""
 
@@ -70,6 +88,7 @@ class Survey:
     services: tuple[Service, ...] = ()
     unsure: tuple[Service, ...] = ()  # high UDP ports, more likely a client's than a service's
     speakers: tuple[Speaker, ...] = ()
+    on_demand: tuple[OnDemand, ...] = ()
     forwarded: tuple[Forwarded, ...] = ()
     visitors: tuple[Visitor, ...] = ()
     others: tuple[str, ...] = ()  # other firewalls and blockers, by name
@@ -115,6 +134,10 @@ def findings(survey: Survey, *, closed: bool) -> list[str]:
     if survey.unsure and closed:
         maybe = sorted({f"{s.program} ({s.protocol} {s.port})" for s in survey.unsure})
         said.append(f"UDP ports that are more likely a client's: {_some(maybe)}; no rule, so write one if others begin to talk there")
+    if survey.on_demand and closed:
+        said.append(
+            f"listening only while in use: {_some([f'{d.name} ({d.protocol} {d.ports})' for d in survey.on_demand])}; each got a rule"
+        )
     if survey.forwarded:
         ports = [f"{f.protocol} {f.port} to {f.address}" for f in survey.forwarded]
         chosen = "each got a forward rule" if closed else "they pass by every inbound rule, and are left as they are"
@@ -182,6 +205,10 @@ def _services(survey: Survey) -> Iterator[str]:
         yield f"ports = [{', '.join(str(p) for p in sorted(ports))}]"
         if addresses:
             yield f"to = [{', '.join(_quoted(str(a)) for a in addresses)}]"
+
+    for one in survey.on_demand:
+        yield from ("", f"# {one.why}.", "[[firewall.rule]]", f"name = {_quoted(_named(one.name, used))}", f'protocol = "{one.protocol}"',
+                    f"ports = [{_quoted(str(one.ports))}]")  # fmt: skip
 
     for number, program in sorted({s.number: s.program for s in reversed(survey.speakers)}.items()):
         yield from ("", "[[firewall.rule]]", f"name = {_quoted(_named(f'{program}-{number}', used))}", f"protocol = {number}")

@@ -47,6 +47,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Ports of this host that lead into an SSH server in a container or guest (docker -p 2222:22): the limit and the bans of SSH "
             "hold there too. `from` does not: who may reach them is the forward rules' to say."),
     _addresses("ssh.from", ["anywhere"], "Who may reach SSH at all. `trusted` and `allow` always may."),
+    Setting("ssh.interfaces", t.listed(t.interface, "interfaces"), [],
+            'SSH may be reached over these from any address, whatever `from` says: ["wg0", "tailscale0"]; with from = [] over these alone.'),
     _addresses("ssh.trusted", [], "Never limited and never banned on the SSH ports."),
     Setting("ssh.limit", t.rate(32, 86400), "5 per 60s",
             "New connections of one source: an exact sliding window, counted on completed handshakes. "
