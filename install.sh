@@ -34,9 +34,9 @@ policy=/etc/quietgate/quietgate.toml
 pages=/usr/local/share/doc/quietgate
 log=/var/log/quietgate-guard.log # without systemd
 units="quietgate-guard.service quietgate.service quietgate-refresh.service quietgate-refresh.timer quietgate-refresh.path
-    quietgate-helper.socket quietgate-helper.service quietgate-resolve.socket quietgate-resolve@.service quietgate-deliver.socket quietgate-deliver@.service quietgate-metrics.service"
+    quietgate-helper.socket quietgate-helper.service quietgate-resolve.socket quietgate-resolve@.service quietgate-deliver.socket quietgate-deliver@.service quietgate-metrics.service quietgate-notify.service"
 started="quietgate-helper.socket quietgate-resolve.socket quietgate-deliver.socket quietgate-guard.service quietgate.service quietgate-refresh.timer quietgate-refresh.path
-    quietgate-metrics.service"
+    quietgate-metrics.service quietgate-notify.service"
 
 fail() {
     echo "install.sh: $1" >&2
@@ -129,7 +129,7 @@ services() {
     # The guard's socket belongs to it; the unit does not start without.
     grep -q '^quietgate:' /etc/group || groupadd --system quietgate
     if boots_systemd; then
-        for user in quietgate-guard quietgate-metrics; do
+        for user in quietgate-guard quietgate-metrics quietgate-notify; do
             grep -q "^$user:" /etc/passwd || useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin "$user" ||
                 fail "the user $user could not be made"
         done
@@ -164,7 +164,7 @@ at_boot() {
 # What answers to a start, and a reason where it does not. The firewall is in force by now.
 start_services() {
     if has_systemd; then
-        systemctl try-restart quietgate-helper.service quietgate-guard.service quietgate-metrics.service || return 1 # those that run are the old program still
+        systemctl try-restart quietgate-helper.service quietgate-guard.service quietgate-metrics.service quietgate-notify.service || return 1 # those that run are the old program still
         # shellcheck disable=SC2086
         systemctl start $started
     elif [ -x /etc/init.d/quietgate-guard ]; then
@@ -208,7 +208,7 @@ uninstall() {
     if has_systemd; then
         systemctl stop quietgate-guard.service quietgate-refresh.timer quietgate-refresh.path quietgate-refresh.service \
             quietgate-resolve.socket quietgate-deliver.socket quietgate-helper.socket quietgate-helper.service \
-            quietgate-metrics.service 2>/dev/null || true
+            quietgate-metrics.service quietgate-notify.service 2>/dev/null || true
     elif [ -x /etc/init.d/quietgate-guard ]; then
         /etc/init.d/quietgate-guard stop || true
     fi

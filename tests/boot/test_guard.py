@@ -22,7 +22,7 @@ UNIT_OF_SSHD = (
 )
 ATTACKER, STRANGER = "198.18.208.66", "198.18.210.7"  # of two networks: neighbours share their places
 UNITS = ("quietgate.service", "quietgate-refresh.service", "quietgate-guard.service", "quietgate-helper.service", "quietgate-resolve@.service",
-         "quietgate-deliver@.service", "quietgate-metrics.service")  # fmt: skip
+         "quietgate-deliver@.service", "quietgate-metrics.service", "quietgate-notify.service")  # fmt: skip
 # Writes down each message, and whose process sent it.
 RECEIVER = r"""
 import http.server, json, pathlib, re

@@ -84,6 +84,7 @@ ROOT = {"read host keys", "read the webhook's key", "read what was confirmed", "
 MAY = {
     "quietgate-guard.service": GUARD,
     "quietgate-metrics.service": {"use TCP", "use UDP", "ask the guard"},
+    "quietgate-notify.service": {"use TCP", "use UDP", "ask the guard"},
     "quietgate-deliver@.service": {"use TCP", "use UDP"},
     "quietgate-resolve@.service": {"use TCP", "use UDP"},
     "quietgate.service": ROOT | {"lay a link", "lay a pipe"},

@@ -55,6 +55,19 @@ def fresh(release: str, *packages: str, systemd: bool = True) -> Path:
     return wanted
 
 
+def minimal(release: str, *packages: str) -> Path:
+    """A tree of that release with these packages and nothing else, to run one program of it; made once, then kept. Copy it."""
+    wanted = CACHE / "-".join((release, "minimal", *packages))
+    if not wanted.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="making") as place:
+            tree = Path(place) / "tree"
+            sh("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, str(tree), _mirror(), timeout=900)
+            with contextlib.suppress(OSError):  # another run was faster
+                os.rename(tree, wanted)
+    return wanted
+
+
 def copy(tree: Path, to: Path) -> None:
     """A copy with its owners, modes and links."""
     sh("cp", "-a", str(tree), str(to), timeout=300)

@@ -223,6 +223,8 @@ def test_a_right_password_that_the_account_refuses_is_taken_back_or_never_told()
     assert counted(over, FAILED, denied) == []
     asked = f"error: PAM: User account has expired for root from {A}"
     assert counted((asked, "0s"), (KBD, "0s")) == []
+    assert counted((over, "0s", 101), (CLOSED, "0s", 100)) == [], "all that is said of it at INFO over keyboard-interactive"
+    assert counted((over, "0s", 101), (CLOSED, "9s", 100)) == [("unsure", "root", A, 1)], "that was long ago"
     assert counted((over, "0s", 101), (KBD, "9s", 100)) == [ROOT], "that was long ago"
     assert counted((over, "0s", 101), (KBD.replace("root", "anna"), "0s", 100)) == [("failed", "anna", A, 1)], "another's"
 

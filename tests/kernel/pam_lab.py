@@ -36,19 +36,19 @@ class People:
     def __init__(self, pair: Pair, sshd: Sshd) -> None:
         self.pair, self.sshd = pair, sshd
 
-    def types(self, source: str, user: str, *words: str, method: str = "keyboard-interactive") -> bool:
-        """One ssh whose prompts get these words; True if it logs in."""
+    def types(self, source: str, user: str, *words: str, method: str = "keyboard-interactive", stays: bool = False) -> bool:
+        """One ssh whose prompts get these words; True if it logs in. `stays`: it is asked once more, and says nothing."""
         said = Path(tempfile.mkdtemp(prefix="qg-words-", dir="/run"))
         self.pair.litter.append(said)
         (said / "words").write_text("".join(f"{w}\n" for w in words))
         ask = said / "ask"
-        ask.write_text(f"#!/bin/sh\nhead -n 1 {said}/words\nsed -i 1d {said}/words\n")
+        ask.write_text(f"#!/bin/sh\n[ -s {said}/words ] || exec sleep 60\nhead -n 1 {said}/words\nsed -i 1d {said}/words\n")
         ask.chmod(0o755)
         arguments = self.sshd.arguments(source, SERVER4, 20)
         arguments = [{"BatchMode=yes": "BatchMode=no"}.get(a, a) for a in arguments[:-1]]
         done = subprocess.run(
-            ["ip", "netns", "exec", self.pair.client.name, *arguments, "-o", "PubkeyAuthentication=no", "-o", f"PreferredAuthentications={method}",
-             "-o", f"NumberOfPasswordPrompts={len(words)}", f"{user}@{SERVER4}", "echo in"],
+            ["ip", "netns", "exec", self.pair.client.name, *arguments, "-o", f"PubkeyAuthentication={'yes' if 'publickey' in method else 'no'}", "-o", f"PreferredAuthentications={method}",
+             "-o", f"NumberOfPasswordPrompts={len(words) + stays}", f"{user}@{SERVER4}", "echo in"],
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
             env={**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
         )  # fmt: skip

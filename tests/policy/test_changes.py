@@ -71,6 +71,8 @@ CASES = {
     "bans.widen.within": ('"2d"', '"1d" -> "2d"'),
     "bans.widen.v4": ("25", "24 -> 25"),
     "bans.widen.v6": ("48", "56 -> 48"),
+    "bans.notify": ('["/usr/local/sbin/on-ban"]', '[] -> ["/usr/local/sbin/on-ban"]'),
+    "bans.notify_rate": ('"off"', '"60 per 1h" -> "off"'),
     "bans.max": ("1000", "1000000 -> 1000"),
     "store.events": ('"30d"', '"90d" -> "30d"'),
     "store.logins": ('"30d"', '"400d" -> "30d"'),

@@ -133,7 +133,7 @@ def put_in_force(parts: Parts, prepared: Prepared, trial: int | None) -> Up:
             return Up(record.number, True, bans, known_now, floor, prepared, trial)
         if changed:
             parts.nft.load(render(generation, stale=stale(parts.nft.living(), declared(generation))))
-    systemd.follow(parts.paths, prepared.policy.refresh, prepared.policy.metrics)
+    systemd.follow(parts.paths, prepared.policy.refresh, prepared.policy.services)
     if changed:
         listed = listing(parts.nft, record.number)
         parts.generations.confirm(replace(record, listing=listed, nft=str(parts.nft.version())))

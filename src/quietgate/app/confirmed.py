@@ -18,7 +18,7 @@ from quietgate.host import sockets
 from quietgate.host.netlink import Item, SetWriter, ends
 from quietgate.host.paths import Paths
 from quietgate.host.store import Store
-from quietgate.host.systemd import note_metrics
+from quietgate.host.systemd import note
 from quietgate.net import Counting
 from quietgate.policy.load import load
 
@@ -51,7 +51,7 @@ def _fill_again(paths: Paths, record: Record, sets: SetWriter, store: Store) -> 
     admins.fill(sets, counting, admins.sources(store, counting, now))
     loaded = load(record.written())
     if not loaded.problems:
-        note_metrics(paths, loaded.policy.metrics)
+        note(paths, loaded.policy.services)
         known.fill(sets, loaded.policy.ssh, known.sources(store, loaded.policy.ssh, now))
     return count
 

@@ -143,7 +143,7 @@ def _keep(parts: Parts, record: Record, inside: Inside) -> None:
     with contextlib.suppress(QuietgateError):  # kept already; without a listing only drift cannot be told
         parts.generations.confirm(replace(record, listing=listing(parts.nft, record.number), nft=str(parts.nft.version())))
     policy = load(record.written()).policy
-    systemd.follow(parts.paths, policy.refresh, policy.metrics)
+    systemd.follow(parts.paths, policy.refresh, policy.services)
 
 
 @dataclass(frozen=True, slots=True)

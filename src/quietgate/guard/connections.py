@@ -338,11 +338,12 @@ class Connections:
             return self._unsure(event, known, said.method or "closed")
         return attempt
 
-    @staticmethod
-    def _unsure(event: Event, known: _Connection, method: str) -> Attempt | None:
+    def _unsure(self, event: Event, known: _Connection, method: str) -> Attempt | None:
         if known.emitted or known.unsure or known.address is None:
             return None
         known.unsure = True
+        if self._refused and self._was_refused(event, known):  # over keyboard-interactive no other line tells of it
+            return None
         return Attempt(event.at, known.address, Outcome.UNSURE, known.user, known.invalid, known.method or method, event.message)
 
     def _left(self, event: Event, known: _Connection) -> Attempt | None:

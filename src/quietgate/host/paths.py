@@ -77,10 +77,9 @@ class Paths:
         """The guard's socket."""
         return self.guard_run / "control"
 
-    @property
-    def metrics(self) -> Path:
-        """Where metrics go by the policy in force, for who serves them."""
-        return self.run / "metrics"
+    def noted(self, service: str) -> Path:
+        """What this service goes by, of the policy in force."""
+        return self.run / service
 
     @property
     def resolver(self) -> Path:

@@ -8,8 +8,10 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quietgate.errors import StateError
 from quietgate.host.files import write_durably
@@ -18,7 +20,6 @@ from quietgate.host.reading import read_text
 
 RUNNING = Path("/run/systemd/system")
 TIMER = "quietgate-refresh.timer"
-METRICS = "quietgate-metrics.service"
 USUAL = 300  # seconds; what the unit itself says
 LAST = 3  # lines of a service's output that tell why it ended
 _SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -112,39 +113,41 @@ def notify(*words: str) -> None:
         s.sendto("\n".join(words).encode(), socket.MSG_DONTWAIT, "\0" + address[1:] if address[0] == "@" else address)
 
 
-def follow(paths: Paths, refresh: int, metrics: tuple[str, str]) -> None:
-    """What the policy says to our other units: how often the refresh timer fires, and where metrics go. Idempotent; below another root it
-    only writes it down.
+def follow(paths: Paths, refresh: int, services: Mapping[str, Mapping[str, object]]) -> None:
+    """What the policy says to our other units: how often the refresh timer fires, and what each of these services goes by. Idempotent;
+    below another root it only writes it down.
     """
-    fresh = note_metrics(paths, metrics)
+    fresh = note(paths, services)
     if paths.root != Path("/") or not RUNNING.is_dir():
         return
     refresh_every(refresh)
     program = shutil.which("systemctl", path="/usr/bin:/bin")
-    if fresh and program is not None and Path("/etc/systemd/system", METRICS).exists():
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run([program, "--no-block", "restart", METRICS], capture_output=True, timeout=30, check=False)
+    for unit in (f"quietgate-{name}.service" for name in fresh):
+        if program is not None and Path("/etc/systemd/system", unit).exists():
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run([program, "--no-block", "restart", unit], capture_output=True, timeout=30, check=False)
 
 
-def note_metrics(paths: Paths, wanted: tuple[str, str]) -> bool:
-    """Write down where metrics are served, and into which file they are written ("": neither), for who does it and may not read the
-    policy. True if that has changed.
-    """
-    text = json.dumps({"listen": wanted[0], "textfile": wanted[1]})
-    with contextlib.suppress(OSError, StateError):
-        if paths.metrics.exists() and read_text(paths.metrics, 8192) == text:
-            return False
-        write_durably(paths.metrics, text, 0o644)
-    return True
+def note(paths: Paths, services: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Write down what services go by that may not read the policy. The names of those for which that has changed."""
+    fresh = []
+    for name, wanted in services.items():
+        text = json.dumps(wanted)
+        with contextlib.suppress(OSError, StateError):
+            if paths.noted(name).exists() and read_text(paths.noted(name), 1 << 16) == text:
+                continue
+            write_durably(paths.noted(name), text, 0o644)
+        fresh.append(name)
+    return fresh
 
 
-def noted_metrics(paths: Paths) -> tuple[str, str] | None:
+def noted(paths: Paths, name: str) -> dict[str, Any] | None:
     """The same, read; None where nothing was put in force since the boot."""
     try:
-        raw = json.loads(read_text(paths.metrics, 8192))
-        return str(raw["listen"]), str(raw["textfile"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(read_text(paths.noted(name), 1 << 16))
+    except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def refresh_every(seconds: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from quietgate.errors import Origin, Problem
 from quietgate.net import Counting, Prefix
@@ -138,9 +139,16 @@ class Policy:
         return settings, rules, tuple((r.to, r.url, r.secret, r.severity) for r in self.routes)
 
     @property
-    def metrics(self) -> tuple[str, str]:
-        """Where metrics are served, and the file that they are written to; "" for neither."""
-        return str(self.values["metrics.listen"]), str(self.values["metrics.textfile"])
+    def services(self) -> dict[str, dict[str, object]]:
+        """What services are told of it that may not read it, by name: where metrics are served and written ("": neither); who is told of
+        bans, and how often (times, seconds; None: always).
+        """
+        rate = self.values["bans.notify_rate"]
+        return {
+            "metrics": {"listen": self.values["metrics.listen"], "textfile": self.values["metrics.textfile"]},
+            "notify": {"receivers": list(cast("Sequence[str]", self.values["bans.notify"])),
+                       "rate": [rate.count, rate.window] if isinstance(rate, Rate) else None},
+        }  # fmt: skip
 
     def names(self) -> Iterator[tuple[Name, Origin]]:
         """Every host name in use, with its place; a name that stands twice comes twice."""

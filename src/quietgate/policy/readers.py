@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from quietgate.clock import format_duration, parse_duration
 from quietgate.net import AddressError, Prefix, parse_address, parse_prefix
@@ -376,6 +377,16 @@ def _textfile(value: object) -> str:
     return found
 
 
+def _receiver(value: object) -> str:
+    found = _text(value, '"/usr/local/sbin/on-ban"')
+    parts = urlsplit(found) if found.startswith(("http://", "https://")) else None
+    if found.isprintable() and " " not in found and (found.startswith("/") if parts is None else parts.hostname and not parts.username):
+        return found
+    raise Bad(
+        f"{quoted(found)} is neither a program nor a receiver", 'write its path, like "/usr/local/sbin/on-ban", without words, or a URL'
+    )
+
+
 _LISTEN = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]):(?P<port>[0-9]{1,5})\Z")
 
 
@@ -409,6 +420,7 @@ mark_bit = Reader("one bit", _mark_bit)
 size = Reader('size, like "500MB"', _size)
 time_of_day = Reader('"00:00" to "23:59"', _time_of_day)
 hours = Reader('"22:00-07:00", or ""', _hours)
+receiver = Reader("an absolute path, or a URL", _receiver)
 textfile = Reader('path ending in .prom, or ""', _textfile)
 listen = Reader('"ADDRESS:PORT", a path, or ""', _listen)
 secret = Reader('"file:/PATH" or "credential:NAME"', _secret)

@@ -141,6 +141,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("bans.widen.within", t.duration(), "1d", "The time in which these neighbours must have been banned."),
     Setting("bans.widen.v4", t.integer(8, 31), 24, "Leading bits of the IPv4 prefix that is banned then."),
     Setting("bans.widen.v6", t.integer(16, 63), 56, "Leading bits of the IPv6 prefix that is banned then."),
+    Setting("bans.notify", t.listed(t.receiver, "programs or URLs"), [],
+            "Who is told of each ban and each lifted one: a program by its path, which gets one JSON object on standard input, or the URL "
+            "of a receiver, which gets it by POST."),
+    Setting("bans.notify_rate", t.rate(10_000), "60 per 1h", 'How often each of them is told; what is more is counted and left out. "off": always.'),
     Setting("bans.max", t.integer(1000, 4_000_000), 1000000,
             "Bans held at most. Full: the newest still get in, the soonest to end leave."),
     # store

@@ -46,6 +46,7 @@ COMMANDS = (
     "resolve",
     "deliver",
     "helper",
+    "notify",
     "arrange",
 )
 

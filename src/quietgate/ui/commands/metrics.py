@@ -15,7 +15,7 @@ from quietgate.app.parts import Parts
 from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host.paths import Paths
 from quietgate.host.shut import no_new_ip
-from quietgate.host.systemd import noted_metrics
+from quietgate.host.systemd import noted
 from quietgate.ui.cli import Settings
 
 EVERY = 15.0  # seconds between two texts for node_exporter
@@ -45,11 +45,8 @@ def command(settings: Settings, serve: bool, as_json: bool) -> None:  # noqa: AR
     if not serve:
         sys.stdout.buffer.write(metrics.text(found))
         return
-    noted = noted_metrics(paths)
-    if noted is None:
-        policy = of_guard(Parts.at(paths)).policy
-        noted = policy.metrics
-    listen, file = noted
+    wanted = noted(paths, "metrics") or of_guard(Parts.at(paths)).policy.services["metrics"]
+    listen, file = str(wanted["listen"]), str(wanted["textfile"])
     if not listen and not file:
         print("the policy wants no metrics: neither listen nor textfile is set in [metrics]", file=sys.stderr)
         return
