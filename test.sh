@@ -20,7 +20,7 @@ fi
 
 packages="nftables iproute2 openssh-server openssh-client ipset procps python3-venv udhcpc udhcpd iputils-ping conntrack util-linux rsync python3-pip debootstrap systemd-container iptables strace rsyslog dropbear-bin zstd"
 if [ "$mode" = long ]; then
-    packages="$packages chromium e2fsprogs"
+    packages="$packages chromium e2fsprogs git"
     [ "$(uname -m)" != x86_64 ] || packages="$packages qemu-system-x86"
 fi
 if [ "$mode" != pure ]; then
