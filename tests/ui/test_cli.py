@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from quietgate import __version__
 from quietgate.errors import Exit
-from quietgate.ui.cli import COMMANDS, cli
+from quietgate.ui.cli import COMMANDS, cli, main
+from quietgate.ui.commands.events import _words
 
 TOP = Path(__file__).parents[2]
 POLICY = str(TOP / "examples/minimal.toml")
@@ -134,3 +135,28 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "add table inet quietgate\n"
     assert "Traceback" not in done.stderr
+
+
+def test_wrong_words_are_told_as_json_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["quietgate", "ban", "--json", "--scope", "nope", "203.0.113.4"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["form"], told["id"], told["exit"]) == ("quietgate/error", "input", 2)
+    assert "nope" in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"event": "alert", "at": 0.0, "said": "root logged in", "severity": "page"}, "page  root logged in"),
+        ({"event": "alert", "at": 0.0, "topic": "break-in", "subject": "192.0.2.1", "said": "a login", "severity": "page", "count": 3, "over": ""},
+         "page  break-in 192.0.2.1: a login, 3 times"),
+        ({"event": "table", "at": 0.0, "done": "it was put back"}, "table  it was put back"),
+        ({"event": "mended", "at": 0.0, "done": "the database"}, "mended  the database"),
+        ({"event": "newer", "at": 0.0, "form": "x", "version": 1, "what": "this", "count": 0}, "newer  what this  count 0"),
+    ],
+)  # fmt: skip
+def test_each_event_is_told_in_words(event: dict[str, object], said: str) -> None:
+    assert _words(event).partition("  ")[2] == said

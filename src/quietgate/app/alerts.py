@@ -21,7 +21,6 @@ from quietgate.host import deliver
 from quietgate.host.book import Book
 from quietgate.host.lock import locked
 from quietgate.host.secret import secret
-from quietgate.host.store import Store
 from quietgate.pages import page
 from quietgate.policy.model import Route
 from quietgate.values import Noted, Parcel
@@ -37,9 +36,7 @@ class Record:
 
 def record(parts: Parts, since: float, limit: int = -1) -> Record:
     """What happened after wall second `since`, or lasts still. Raises QuietgateError."""
-    if not parts.paths.store.exists():
-        return Record((), ())
-    with Store(parts.paths.store, read_only=True) as store:
+    with parts.look() as store:
         book = Book(store)
         return Record(tuple(book.noted(since, limit)), tuple(book.parcels()))
 

@@ -127,7 +127,7 @@ def note(parts: Parts, what: What, generation: int, reason: str = "", *, until: 
     """
     deed = Deed(time.time(), what, str(generation), "", until, by or who(), reason)
     try:
-        with Store(parts.paths.store) as store, store.transaction():
+        with parts.store() as store, store.transaction():
             [deed] = deeds.add(store.db, [deed])
     except QuietgateError as error:
         parts.warnings.append(f"{what.value} of generation {generation} is done, but the history was not written: {error.message}")
@@ -144,7 +144,7 @@ def note_in(store: Store, done: Sequence[Deed], tell: Callable[[Sequence[Deed]],
 def lapsed(parts: Parts, generation: int, then: str) -> None:
     """A trial that nobody confirmed is found to be over; once. `then`: what decides now. Never raises."""
     try:
-        with Store(parts.paths.store) as store:
+        with parts.store() as store:
             before = deeds.last_about(store, str(generation))
     except QuietgateError as error:
         parts.warnings.append(f"the trial of generation {generation} is over, but the history cannot be read: {error.message}")

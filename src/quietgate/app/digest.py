@@ -96,10 +96,8 @@ def digest(parts: Parts, since: float, until: float) -> Digest:
     look: list[Finding] = []
     with contextlib.suppress(QuietgateError):
         look = [f for f in examine(parts, prepared) if f.severity == "problem"]
-    if not parts.paths.store.exists():
-        return Digest(host, since, until, changes=tuple(changes), look=tuple(look), guard=guard(parts))
     now = time.time()
-    with Store(parts.paths.store, read_only=True) as store:
+    with parts.look() as store:
         sums, book = Sums(store, {4: counting.source4, 6: counting.source6}), Book(store)
         sums.hold()
         attempts, sources = sums.attempts(since, until)

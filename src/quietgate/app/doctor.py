@@ -31,7 +31,6 @@ from quietgate.host.files import aside_in
 from quietgate.host.greeting import speaks_ssh
 from quietgate.host.reading import read_text
 from quietgate.host.sshd_config import SshPorts
-from quietgate.host.store import Store
 from quietgate.host.surroundings import surroundings
 from quietgate.host.systemd import ssh_unit, start_words
 from quietgate.net import AddressError, Prefix, PrefixSet, parse_address
@@ -174,7 +173,7 @@ def _lost(parts: Parts) -> Iterator[Finding]:
 def _needed(parts: Parts) -> Iterator[Finding]:
     """What this host lives from, and is banned: a list was loaded, or a network changed, since."""
     now = time.time()
-    with contextlib.suppress(QuietgateError), Store(parts.paths.store, read_only=True) as store:
+    with contextlib.suppress(QuietgateError), parts.look() as store:
         for what, address in surroundings(parts.paths.root).needed:
             for ban in store.covering(address, now):
                 if ban.scope is Scope.HOST:
@@ -349,7 +348,7 @@ def _kernel(ports: SshPorts) -> Iterator[Finding]:
 
 def _after_floor(parts: Parts, prepared: Prepared) -> Iterator[Finding]:
     try:
-        with Store(parts.paths.store, read_only=True) as store:
+        with parts.look() as store:
             for one in leaving(prepared, store, time.time()):
                 yield Finding("after-floor", "problem", f"{one.address} (an address of {one.user}'s) gets in only because an administrator's address is kept "
                               f"open: from {utc(one.until)} on it is shut out by {one.rule}",
@@ -397,7 +396,7 @@ def _comm(pid: int) -> str:
 def _logins(parts: Parts, policy: Policy) -> Iterable[tuple[str, str]]:
     try:
         since = time.time() - policy.lockout.history
-        with Store(parts.paths.store, read_only=True) as store:
+        with parts.look() as store:
             return [(x.user, str(x.address)) for x in (*store.logins(since), *store.remembered(since))]
     except QuietgateError:
         return []
@@ -432,7 +431,7 @@ def _limited(parts: Parts, policy: Policy) -> Iterator[Finding]:
 
 def _known(parts: Parts, policy: Policy) -> frozenset[Prefix]:
     try:
-        with Store(parts.paths.store, read_only=True) as store:
+        with parts.look() as store:
             return frozenset(known.sources(store, policy.ssh, time.time()))
     except QuietgateError:
         return frozenset()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from quietgate.app.parts import Parts
 from quietgate.errors import QuietgateError
 from quietgate.guard.alerts import Topic
 from quietgate.host.book import Book
 from quietgate.host.others_on_ssh import Deed, Touch, touches
 from quietgate.host.paths import Paths
-from quietgate.host.store import Store
 
 UNTRACKED = (Deed.NOTRACK, Deed.ZONE)  # what hides a handshake from conntrack
 
@@ -20,7 +20,7 @@ def neighbours(paths: Paths, ports: Sequence[int]) -> Iterator[tuple[str, str, s
     for touch in touches(ports):
         severity, what, remedy = _FINDINGS[touch.deed](touch, ports[0])
         yield f"ssh-{touch.deed}", severity, f"{said(touch)}: {what}", remedy
-    if paths.store.exists() and _blind(paths):
+    if _blind(paths):
         yield ("blind", "problem", "strangers reach sshd, and the kernel counts none of them: the limit has no effect",
                "look above for what takes the connections out of our rules' sight; then see: quietgate alerts")  # fmt: skip
 
@@ -41,7 +41,7 @@ def said(touch: Touch) -> str:
 
 def _blind(paths: Paths) -> bool:
     try:
-        with Store(paths.store, read_only=True) as store:
+        with Parts.at(paths).look() as store:
             return any(t.topic == Topic.BLIND and t.subject == "limit" and not t.over for t in Book(store).noted(time.time()))
     except QuietgateError:
         return False

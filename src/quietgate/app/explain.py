@@ -21,7 +21,6 @@ from quietgate.host import others, sockets
 from quietgate.host.netlink import SetWriter
 from quietgate.host.others import Published
 from quietgate.host.scratch import paths_to
-from quietgate.host.store import Store
 from quietgate.net import BITS, Prefix, parse_address
 from quietgate.values import Ban, Element, Guess, Login
 
@@ -285,7 +284,7 @@ def _listening(packet: Packet) -> bool | None:
 def _remembered(parts: Parts, prepared: Prepared, address: Prefix) -> World | None:
     """What the sets will hold after `up`, as far as it touches the address; None where there is no database to ask."""
     try:
-        with Store(parts.paths.store, read_only=True) as store:
+        with parts.look() as store:
             return State.of(prepared, store, [Probe(address, 0, "asked for")], time.time()).memory()
     except QuietgateError:
         return None
@@ -313,7 +312,7 @@ def _slots(prepared: Prepared, address: Prefix, world: _Kernel) -> list[float | 
 def _story(parts: Parts, source: Prefix) -> tuple[tuple[Guess, ...], tuple[Login, ...]]:
     """What the store remembers of a source: its last attempts, and the logins from it."""
     try:
-        with Store(parts.paths.store, read_only=True) as store:
+        with parts.look() as store:
             logins = [x for x in (*store.logins(0.0), *store.remembered(0.0)) if source.covers(x.address)]
             return tuple(store.attempts(source, SHOWN)), tuple(logins[:SHOWN])
     except QuietgateError:
@@ -322,7 +321,7 @@ def _story(parts: Parts, source: Prefix) -> tuple[tuple[Guess, ...], tuple[Login
 
 def _bans(parts: Parts, address: Prefix) -> tuple[Ban, ...]:
     try:
-        with Store(parts.paths.store, read_only=True) as store:
+        with parts.look() as store:
             return tuple(store.covering(address, time.time()))
     except QuietgateError:
         return ()  # no store yet, or not ours to read: `kernel` tells

@@ -19,7 +19,6 @@ from quietgate.app.parts import Parts
 from quietgate.errors import NotPermitted, QuietgateError
 from quietgate.host import conntrack
 from quietgate.host.book import Book
-from quietgate.host.store import Store
 
 FRESH = 1.0  # seconds for which the guard does not look again
 
@@ -80,10 +79,9 @@ def look_at(parts: Parts) -> dict[str, Any]:
         found["trial"] = max(inside.left.values()) if inside.on_trial else None
         found["counters"] = parts.nft.counters() if inside.living is not None else {}
     with contextlib.suppress(QuietgateError, OSError):
-        if parts.paths.store.exists():
-            with Store(parts.paths.store, read_only=True) as store:
-                book = Book(store)
-                found |= {"bans": store.count(time.time()), "alerts": book.open_things(), "waiting": len(book.parcels())}
+        with parts.look() as store:
+            book = Book(store)
+            found |= {"bans": store.count(time.time()), "alerts": book.open_things(), "waiting": len(book.parcels())}
     with contextlib.suppress(OSError):
         found["held"] = parts.paths.held_down.exists()
     return found

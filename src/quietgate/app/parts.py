@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from quietgate.app.generations import Generations
+from quietgate.errors import NotPermitted
 from quietgate.host.files import machine_id
 from quietgate.host.nft import Nft
 from quietgate.host.paths import Paths
@@ -27,8 +30,24 @@ class Parts:
         """The parts below one root."""
         return cls(paths, Nft(), Generations(paths.generations))
 
+    @contextlib.contextmanager
+    def look(self) -> Iterator[Store]:
+        """The store, to read: an empty one where there is none yet, or where it is another machine's. Raises QuietgateError."""
+        try:
+            there = self.paths.store.exists()
+        except PermissionError:
+            raise NotPermitted(f"{self.paths.store} may not be used by this user", "run this as root, with sudo") from None
+        with Store(self.paths.store, read_only=True) if there else Store.empty() as store:
+            mine = machine_id(self.paths.machine_id)
+            known = store.about(MACHINE)
+            if not mine or known in (None, mine):
+                yield store
+                return
+        with Store.empty() as store:
+            yield store
+
     def store(self) -> Store:
-        """The store, to be closed by the caller. State of another machine (a cloned image) is dropped first."""
+        """The store, to write; to be closed by the caller. State of another machine (a cloned image) is dropped first."""
         store = Store(self.paths.store)
         mine = machine_id(self.paths.machine_id)
         if mine:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from quietgate.app.deciding import of_guard
 from quietgate.app.parts import Parts
 from quietgate.host import fail2ban
-from quietgate.host.store import Store
 from quietgate.net import Prefix
 
 MOST = 100_000  # bans of the guard's that are compared, the latest
@@ -44,16 +43,15 @@ def compared(parts: Parts, seconds: float) -> Comparison:
     counting = policy.ssh.counting
     since = time.time() - seconds
     ours: dict[Prefix, tuple[float, str, bool]] = {}
-    if parts.paths.store.exists():
-        with Store(parts.paths.store, read_only=True) as store:
-            # The mode may have changed in this time: who was banned counts as banned, whatever was only observed before.
-            for version, first, length, at in store.made_by("guard", since, MOST):
-                prefix = Prefix(version, int.from_bytes(first, "big"), length)
-                ours.setdefault(prefix, (at, next((b.reason for b in store.find(prefix) if b.by == "guard"), ""), False))
-            for source, at in store.banned_before(since, MOST):  # what ended is forgotten after some hours, the offender is not
-                ours.setdefault(source, (at, "its ban has ended", False))
-            for ban in store.observed(since):
-                ours.setdefault(ban.prefix, (ban.since, ban.reason, True))
+    with parts.look() as store:
+        # The mode may have changed in this time: who was banned counts as banned, whatever was only observed before.
+        for version, first, length, at in store.made_by("guard", since, MOST):
+            prefix = Prefix(version, int.from_bytes(first, "big"), length)
+            ours.setdefault(prefix, (at, next((b.reason for b in store.find(prefix) if b.by == "guard"), ""), False))
+        for source, at in store.banned_before(since, MOST):  # what ended is forgotten after some hours, the offender is not
+            ours.setdefault(source, (at, "its ban has ended", False))
+        for ban in store.observed(since):
+            ours.setdefault(ban.prefix, (ban.since, ban.reason, True))
     listed = fail2ban.bans(parts.paths.root, since)
     theirs: dict[Prefix, tuple[float, str]] = {}
     for address, at, jail in listed or ():

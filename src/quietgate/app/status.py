@@ -19,7 +19,6 @@ from quietgate.errors import QuietgateError, StateError
 from quietgate.host import conntrack
 from quietgate.host.book import Book
 from quietgate.host.files import policy_files
-from quietgate.host.store import Store
 from quietgate.host.systemd import start_words
 from quietgate.policy.model import Policy, Ssh
 
@@ -219,9 +218,7 @@ class _Kept:
 
 def _kept(parts: Parts, policy: Policy | None) -> _Kept:
     now = time.time()
-    if not parts.paths.store.exists():
-        return _Kept()
-    with Store(parts.paths.store, read_only=True) as store:
+    with parts.look() as store:
         sources = (len(known.sources(store, policy.ssh, now)), len(admins.sources(store, policy.ssh.counting, now))) if policy else (0, 0)
         book = Book(store)
         return _Kept(store.count(now), store.count_since(now, now - 86400), *sources, book.open_things(),

@@ -73,6 +73,7 @@ def watch(parts: Parts) -> Iterator[Moment]:
     if record is None:
         yield Moment(0.0, None, over=True)
         return
+    may = _administrators(record)  # read once: the policy may be large, and this looks four times a second
     with SetWriter() as sets, Handshakes(frozenset(record.ports), frozenset(record.cookies)) as handshakes:
         while True:
             inside = look(parts.nft, sets)
@@ -80,7 +81,7 @@ def watch(parts: Parts) -> Iterator[Moment]:
                 yield Moment(0.0, None, over=True)
                 return
             # A login that was over before the first look at the kernel's sessions counts as well.
-            found = _proofs(record, live(frozenset(record.ports))) or _proofs(record, handshakes.logins(LOOK_EVERY))
+            found = _proofs(record, may, live(frozenset(record.ports))) or _proofs(record, may, handshakes.logins(LOOK_EVERY))
             yield Moment(max(inside.left.values()), found[0] if found else None, over=False)
             if found:
                 return
@@ -90,12 +91,16 @@ def proofs(record: Record) -> list[Proof]:
     """Return the new logins, open now, of the administrator who armed this candidate; where it was nobody's login (a console, a script)
     of any administrator.
     """
-    return _proofs(record, live(frozenset(record.ports)))
+    return _proofs(record, _administrators(record), live(frozenset(record.ports)))
 
 
-def _proofs(record: Record, sessions: Iterable[Session]) -> list[Proof]:
-    policy = load(record.written()).policy
-    may = frozenset({record.by}) if record.by is not None else administrators(policy.lockout.admins)
+def _administrators(record: Record) -> frozenset[int]:
+    if record.by is not None:
+        return frozenset({record.by})
+    return frozenset(administrators(load(record.written()).policy.lockout.admins))
+
+
+def _proofs(record: Record, may: frozenset[int], sessions: Iterable[Session]) -> list[Proof]:
     own = set(sockets.own_addresses())
     return [Proof(s.flow.peer.version, s.flow.peer, s.uid) for s in sessions
             if s.uid in may and s.flow.cookie not in record.cookies and s.flow.peer not in own]  # fmt: skip

@@ -31,8 +31,13 @@ SLICE = 5000  # attempts that are forgotten in one transaction
 class Store:
     """The database at `path`; made when it is missing, unless `read_only`."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        """`path` None: in memory, empty."""
+        self._path = path or Path("memory")
+        if path is None:
+            self.db = sqlite3.connect(":memory:", isolation_level=None)
+            self._migrate()
+            return
         with self.errors():
             _look_at(path)
             if read_only:
@@ -50,6 +55,11 @@ class Store:
                 self.db.execute("PRAGMA journal_mode=WAL")
                 self.db.execute("PRAGMA synchronous=FULL")
                 self._migrate()
+
+    @classmethod
+    def empty(cls) -> Self:
+        """A store that holds nothing and keeps nothing: what is read where there is none."""
+        return cls(None)
 
     def _migrate(self) -> None:
         found = self.db.execute("PRAGMA user_version").fetchone()[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from quietgate import __version__
-from quietgate.errors import Exit, NotPermitted, QuietgateError
+from quietgate.errors import Exit, InputError, NotPermitted, QuietgateError
 from quietgate.ui.text import safe
 
 COMMANDS = (
@@ -130,11 +130,13 @@ def main() -> None:
         print(error.format_message())
         sys.exit(Exit.USAGE)
     except click.UsageError as error:
+        _report_json(InputError(error.format_message(), "see --help"))
         print(f"quietgate: {safe(error.format_message())}", file=sys.stderr)
         if error.ctx is not None:
             print(f"see: {error.ctx.command_path} --help", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except click.ClickException as error:
+        _report_json(InputError(error.format_message(), "see --help"))
         print(f"quietgate: {safe(error.format_message())}", file=sys.stderr)
         sys.exit(Exit.USAGE)
     except (click.Abort, KeyboardInterrupt):
@@ -153,11 +155,16 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else Exit.OK)
 
 
-def _report(error: QuietgateError) -> int:
+def _report_json(error: QuietgateError) -> None:
+    """On standard output, where a program has asked for JSON: whatever went wrong, also with its words."""
     if "--json" in sys.argv:
         from quietgate.ui import forms
 
         print(forms.error(error))
+
+
+def _report(error: QuietgateError) -> int:
+    _report_json(error)
     print(safe(error.message, lines=True), file=sys.stderr)
     if error.hint:
         print(safe(error.hint), file=sys.stderr)

@@ -48,13 +48,18 @@ def error(e: QuietgateError) -> str:
 
 
 def status(s: Status) -> dict[str, Any]:
-    """The state of this host."""
+    """The state of this host. What the store holds is null where it cannot be read; `store_error` says why."""
+
+    def kept(count: int) -> int | None:
+        return None if s.store_error else count
+
     return {
         "verdict": s.verdict, "why": s.why, "also": list(s.also), "generation": s.generation, "ssh_ports": list(s.ssh_ports),
-        "ports_why": s.ports_why, "who": s.who, "limit": s.limit, "bans": s.bans, "bans_day": s.bans_day,
+        "ports_why": s.ports_why, "who": s.who, "limit": s.limit, "store_error": s.store_error, "bans": kept(s.bans),
+        "bans_day": kept(s.bans_day),
         "counters": s.counters, "conntrack": s.conntrack, "policy_error": s.policy_error,
         "policy_differs": s.policy_differs, "warnings": list(s.warnings), "next": s.next,
-        "mode": s.mode, "trial": s.trial, "known": s.known, "floor": s.floor, "reserve": s.reserve,
+        "mode": s.mode, "trial": s.trial, "known": kept(s.known), "floor": kept(s.floor), "reserve": s.reserve,
         "limited": list(s.limited), "startups": [list(x) for x in s.startups],
         "findings": [finding(f) for f in s.findings], "alerts": dict(s.alerts), "undelivered": list(s.undelivered),
         "guard_state": {"state": s.guard_state.state, "why": s.guard_state.why},

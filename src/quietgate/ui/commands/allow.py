@@ -7,27 +7,17 @@ import time
 
 import click
 
-from quietgate.app import admins
-from quietgate.app.control import tell
 from quietgate.app.deciding import usable
-from quietgate.app.deeds import PATIENCE, Teller, note_in
 from quietgate.app.parts import Parts
+from quietgate.bans import deeds
 from quietgate.clock import format_duration
 from quietgate.errors import Exit, InputError
 from quietgate.host import grants
-from quietgate.host.journal_write import Log
-from quietgate.host.lock import locked
-from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
-from quietgate.host.sessions import who
-from quietgate.host.store import Store
-from quietgate.net import BITS, Prefix
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.commands.ban import WAIT
 from quietgate.ui.targets import grant_seconds, read_targets
 from quietgate.ui.text import moment, safe
-from quietgate.values import Deed, What
 
 
 @click.command("allow")
@@ -67,40 +57,26 @@ def command(settings: Settings, targets: tuple[str, ...], length: str | None, en
         for request in wide:
             print(f"{request.prefix}: more than one source is not let in for a time; write it into trusted in [ssh]", file=sys.stderr)
         return Exit.USAGE
-    with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
-        now, by = time.time(), who()
-        done = 0
-        if end:
-            done = sum(grants.end(store, grants.Kind.ALLOW, r.prefix) for r in requests)
-        else:
-            found = [
-                grants.Grant(
-                    grants.Kind.ALLOW, Prefix(r.prefix.version, r.prefix.value, BITS[r.prefix.version]), now + seconds, by, reason[:1000]
-                )
-                for r in requests
-            ]
-            grants.put(store, found)
-            note_in(store, [Deed(now, What.ALLOW, str(r.prefix), "ssh", now + seconds, by, reason[:1000]) for r in requests],
-                    Teller(Log(settings.root, PATIENCE)).tell)  # fmt: skip
-        admins.fill(sets, counting, admins.sources(store, counting, now))
-    tell(parts.paths.control, "bans")
+    ended, until = 0, None
+    if end:
+        ended = deeds.end_allowed(parts, prepared, requests)
+    else:
+        until = deeds.allow(parts, prepared, requests, seconds, reason)
     names = ", ".join(str(r.prefix) for r in requests)
     if as_json:
-        print(forms.form("allowed", {"allowed": [] if end else [str(r.prefix) for r in requests], "until": None if end else now + seconds,
-                                     "ended": done}))  # fmt: skip
+        print(forms.form("allowed", {"allowed": [] if end else [str(r.prefix) for r in requests], "until": until,
+                                     "ended": ended}))  # fmt: skip
     elif end:
-        print(f"ended for {names}" if done else f"{names}: was not let in for a time", file=sys.stdout if done else sys.stderr)
-    else:
-        print(f"let in on the SSH ports until {moment(now + seconds)} ({format_duration(seconds)}): {names}")
-    return Exit.FAILED if end and not done else Exit.OK
+        print(f"ended for {names}" if ended else f"{names}: was not let in for a time", file=sys.stdout if ended else sys.stderr)
+    elif until is not None:
+        print(f"let in on the SSH ports until {moment(until)} ({format_duration(seconds)}): {names}")
+    return Exit.FAILED if end and not ended else Exit.OK
 
 
 def _show(parts: Parts, as_json: bool) -> int:
     now = time.time()
-    found = []
-    if parts.paths.store.exists():
-        with Store(parts.paths.store, read_only=True) as store:
-            found = grants.standing(store, grants.Kind.ALLOW, now)
+    with parts.look() as store:
+        found = grants.standing(store, grants.Kind.ALLOW, now)
     if as_json:
         rows = [{"prefix": str(g.prefix), "until": g.until, "by": g.by, "reason": g.reason} for g in found]
         print(forms.form("allowed", {"allowed": rows, "until": None, "ended": 0}))

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from quietgate.app import admins
-from quietgate.app.bans import Bans, Consent, Outcome
-from quietgate.app.control import tell
+from quietgate.app.bans import Consent, Outcome
 from quietgate.app.deciding import usable
-from quietgate.app.deeds import PATIENCE, Teller
-from quietgate.app.jumps import follow
 from quietgate.app.parts import Parts
+from quietgate.bans import deeds
+from quietgate.bans.deeds import Wish
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError
-from quietgate.guard.never import Kind, never_banned
-from quietgate.host.journal_write import Log
-from quietgate.host.lock import locked
-from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
-from quietgate.host.sessions import who
-from quietgate.host.store import Store
-from quietgate.host.surroundings import surroundings
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.targets import Mistake, is_list, read_targets, say_left_out
 from quietgate.ui.text import moment, plural, safe
 from quietgate.values import Scope
-
-WAIT = 10.0  # seconds that a ban waits for another change to end
 
 
 @click.command("ban")
@@ -81,30 +69,16 @@ def command(
     if force and listed:
         raise InputError("--force is for addresses that are named, not for a list", "name them after `quietgate ban --force`")
     requests, mistakes, left_out = read_targets(targets, prepared.policy.ssh.counting)
-    with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
-        now = time.time()
-        follow(store)
-        store.forget_ended(now)
-        counting = prepared.policy.ssh.counting
-        admins.refresh(store, prepared.policy, prepared.ports.ports, now)
-        floor = () if evict else admins.sources(store, counting, now)
-        until = None if seconds is None else now + seconds
-        bans = Bans(store, sets, counting, manual.max, Teller(Log(settings.root, PATIENCE)).tell)
-        never = never_banned(prepared.policy, prepared.resolved, surroundings(settings.root), floor)
-        if force:
-            never = never.without({Kind.NEEDED, Kind.NETWORK})
-        outcome = bans.ban(requests, never, chosen, until, now, reason[:1000], who(), Consent(wide=yes, listed=listed))
-        ended = 0
-        if evict:
-            ended = admins.evict(store, sets, [b.prefix for b in outcome.bans], prepared, now)
-    tell(parts.paths.control, "bans")
+    wish = Wish(requests, chosen, seconds, reason, Consent(wide=yes, listed=listed), evict=evict, force=force)
+    done = deeds.ban(parts, prepared, wish)
+    outcome = done.outcome
     if as_json:
-        print(_form(outcome, mistakes, left_out, now))
+        print(_form(outcome, mistakes, left_out, done.now))
     else:
-        _say(outcome, mistakes, until, chosen)
+        _say(outcome, mistakes, done.until, chosen)
         say_left_out(left_out)
         if evict:
-            print(f"evicted: {plural(ended, 'open SSH connection')} ended, and no address of theirs is kept open any more")
+            print(f"evicted: {plural(done.ended, 'open SSH connection')} ended, and no address of theirs is kept open any more")
     return _code(outcome, mistakes)
 
 

@@ -6,11 +6,11 @@ import time
 
 import click
 
+from quietgate.app.parts import Parts
 from quietgate.app.past_bans import PastBan, past_bans
 from quietgate.clock import format_duration
 from quietgate.errors import InputError
 from quietgate.host.paths import Paths
-from quietgate.host.store import Store
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.since import parse_since
@@ -38,10 +38,8 @@ def command(settings: Settings, everyone: bool, since: str | None, as_json: bool
     if everyone:
         _all(paths, now, 0.0 if since is None else parse_since(since, now), as_json=as_json)
         return
-    listed = []
-    if paths.store.exists():
-        with Store(paths.store, read_only=True) as store:
-            listed = list(store.bans(now))
+    with Parts.at(paths).look() as store:
+        listed = list(store.bans(now))
     if as_json:
         for ban in listed:
             print(forms.form("ban", forms.ban(ban, now)))
@@ -58,10 +56,8 @@ def command(settings: Settings, everyone: bool, since: str | None, as_json: bool
 
 
 def _all(paths: Paths, now: float, since: float, *, as_json: bool) -> None:
-    found: list[PastBan] = []
-    if paths.store.exists():
-        with Store(paths.store, read_only=True) as store:
-            found = past_bans(store, now, since)
+    with Parts.at(paths).look() as store:
+        found = past_bans(store, now, since)
     if as_json:
         for past in found:
             print(forms.form("ban", forms.past_ban(past, now)))

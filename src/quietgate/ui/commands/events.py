@@ -12,9 +12,9 @@ import click
 
 from quietgate.app.control import NeedsDaemon, connected
 from quietgate.app.deeds import event, words
+from quietgate.app.parts import Parts
 from quietgate.host import deeds
 from quietgate.host.paths import Paths
-from quietgate.host.store import Store
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.since import parse_since
@@ -22,6 +22,7 @@ from quietgate.ui.text import moment, safe
 from quietgate.values import Deed, What
 
 USUAL = "24h"
+PLAIN = frozenset({"form", "version", "event", "at"})
 UNWRITTEN = 600.0  # seconds for which an event without a number may be in the history as well
 
 
@@ -69,9 +70,8 @@ def command(settings: Settings, since: str | None, follow: bool, as_json: bool) 
 
 
 def _recorded(paths: Paths, since: float) -> Iterator[Deed]:
-    if paths.store.exists():
-        with Store(paths.store, read_only=True) as store:
-            yield from deeds.read(store, since=since)
+    with Parts.at(paths).look() as store:
+        yield from deeds.read(store, since=since)
 
 
 def _print(deed: Deed, *, as_json: bool) -> None:
@@ -96,8 +96,16 @@ def _words(e: dict[str, Any]) -> str:
             return f"{at}  login  {e['user']} from {e['address']}"
         case "spared":
             return f"{at}  spared  {e['source']}: {e['why']} ({e['detector']})"
+        case "alert":
+            over, count = e.get("over"), e.get("count", 1)
+            end = f" (over: {over})" if over else f", {count} times" if count > 1 else ""
+            about = " ".join(filter(None, [e.get("topic"), e.get("subject")]))
+            return f"{at}  {e.get('severity', 'alert')}  {about + ': ' if about else ''}{e['said']}{end}"
+        case "table" | "mended":
+            return f"{at}  {e['event']}  {e['done']}"
         case other:
             with contextlib.suppress(ValueError, KeyError):
                 subject = e["source"] if "source" in e else str(e["generation"])
                 return f"{at}  {words(Deed(e['at'], What(other), subject, e.get('scope', ''), e.get('until'), e['by'], e['reason']))}"
-            return f"{at}  {other}"
+            # A newer guard's: all that it says, for want of better words.
+            return "  ".join([at, str(other), *(f"{k} {v}" for k, v in e.items() if k not in PLAIN and v not in ("", None))])

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 
 import click
 
-from quietgate.app.bans import Bans, Request
-from quietgate.app.control import tell
+from quietgate.app.bans import Request
 from quietgate.app.deciding import usable
-from quietgate.app.deeds import PATIENCE, Teller
 from quietgate.app.parts import Parts
+from quietgate.bans import deeds
 from quietgate.errors import Exit, InputError
-from quietgate.host import grants
-from quietgate.host.journal_write import Log
-from quietgate.host.lock import locked
-from quietgate.host.netlink import SetWriter
 from quietgate.host.paths import Paths
-from quietgate.host.sessions import who
-from quietgate.host.store import Store
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
-from quietgate.ui.commands.ban import WAIT
 from quietgate.ui.targets import Mistake, grant_seconds, read_targets, say_left_out
 from quietgate.ui.text import moment, plural, safe
-from quietgate.values import Ban, Scope
+from quietgate.values import Scope
 
 
 @click.command("unban")
@@ -56,7 +47,6 @@ def command(settings: Settings, targets: tuple[str, ...], scope: str | None, len
     counting = prepared.policy.ssh.counting
     scopes = [Scope(scope)] if scope else list(Scope)
     mistakes: list[Mistake] = []
-    missing: list[str] = []
     requests: list[Request] = []
     left_out: Counter[str] = Counter()
     seconds = None if length is None else grant_seconds(length)
@@ -64,31 +54,16 @@ def command(settings: Settings, targets: tuple[str, ...], scope: str | None, len
         raise InputError("--all and --for were both given", "name the addresses that are not to be banned again")
     if not everyone:
         requests, mistakes, left_out = read_targets(targets, counting)
-    with locked(parts.paths.lock, WAIT), Store(parts.paths.store) as store, SetWriter() as sets:
-        now, by = time.time(), who()
-        bans = Bans(store, sets, counting, prepared.policy.bans.max, Teller(Log(settings.root, PATIENCE)).tell)
-        lifted = [b for b in store.bans(now) if b.scope in scopes] if everyone else []
-        opened: list[tuple[Request, Ban]] = []
-        for request in requests:
-            found = bans.inside(request.prefix, scopes, now)
-            # Once more before the hole is made: a piece of it may be a ban of its own.
-            wider = bans.open_in(request.prefix, scopes, now, by)
-            opened += [(request, ban) for ban in wider]
-            lifted += found
-            if not found and not wider:
-                missing.append(f"{request.prefix} ({safe(request.asked)}): neither it nor anything in it is banned"
-                               + (f" in scope {scope}" if scope else ""))  # fmt: skip
-        lifted = list({(b.prefix, b.scope): b for b in lifted}.values())
-        bans.unban(lifted, now, by)
-        if seconds is not None:
-            grants.put(store, [grants.Grant(grants.Kind.PARDON, r.prefix, now + seconds, by) for r in requests])
-            missing = []
-    tell(parts.paths.control, "bans")
+    done = deeds.unban_all(parts, prepared, scopes) if everyone else deeds.unban(parts, prepared, requests, scopes, seconds)
+    lifted, opened, until = done.lifted, done.opened, done.until
+    missing = [] if until is not None else [
+        f"{r.prefix} ({safe(r.asked)}): neither it nor anything in it is banned" + (f" in scope {scope}" if scope else "") for r in done.missing
+    ]  # fmt: skip
     if as_json:
         rows = [{"prefix": str(b.prefix), "scope": b.scope.value} for b in lifted]
         holes = [{"prefix": str(r.prefix), "out_of": str(b.prefix), "scope": b.scope.value} for r, b in opened]
         print(forms.form("unbanned", {"lifted": rows, "opened": holes, "missing": missing, "mistakes": [str(m) for m in mistakes],
-                                      "pardoned_until": None if seconds is None else now + seconds}))  # fmt: skip
+                                      "pardoned_until": until}))  # fmt: skip
     else:
         for line in (*map(str, mistakes), *missing):
             print(line, file=sys.stderr)
@@ -97,8 +72,8 @@ def command(settings: Settings, targets: tuple[str, ...], scope: str | None, len
             print(f"let {request.prefix} out of the ban of {ban.prefix}; the rest of it stays banned")
         if lifted or everyone:
             print(f"lifted {plural(len(lifted), 'ban')}")
-        if seconds is not None:
-            print(f"the guard does not ban {'it' if len(requests) == 1 else 'them'} again before {moment(now + seconds)}")
+        if until is not None:
+            print(f"the guard does not ban {'it' if len(requests) == 1 else 'them'} again before {moment(until)}")
     if mistakes or missing:
         return Exit.PARTLY if lifted or opened else Exit.USAGE if mistakes else Exit.FAILED
     return Exit.OK
