@@ -18,8 +18,8 @@ from bench import machine
 from bench.reading import THRESHOLDS
 from quietgate.clock import Instant
 from quietgate.guard.engine import Engine, Settings
-from quietgate.guard.record import Event, Trust
-from quietgate.guard.sshd import understand
+from quietgate.sshlog.lines import Event, Trust
+from quietgate.sshlog.sshd import understand
 
 COUNTS = (10_000, 100_000, 1_000_000)
 BOUND = 200_000  # guard.max_sources, as it is by default

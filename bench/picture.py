@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from quietgate.app.demo import Stage
+from quietgate.demo.stage import Stage
 from quietgate.ui.commands.demo import view
 
 SECONDS, AT = 40, 34

@@ -20,8 +20,8 @@ from bench import logs, machine, peers
 from quietgate.clock import Instant
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import Engine, Settings
-from quietgate.guard.record import Stamps, Trust, read
 from quietgate.host.logfile import LogFile, Place
+from quietgate.sshlog.lines import Stamps, Trust, read
 
 LINES = {"attack": 300_000, "mixed": 600_000}
 FEW = 20_000  # lines for fail2ban-regex, which is slow

@@ -15,11 +15,11 @@ from typing import Any, cast
 import atheris
 
 with atheris.instrument_imports(include=["quietgate"]):
-    from quietgate.app import control
-    from quietgate.app.daemon import Daemon
-    from quietgate.app.sources import Source
+    from quietgate.control import server
+    from quietgate.daemon.main import Daemon
+    from quietgate.daemon.sources import Source
     from quietgate.guard.engine import Engine, Settings
-    from quietgate.guard.record import Trust
+    from quietgate.sshlog.lines import Trust
 
 from fuzz.run import FOUND, fuzz
 
@@ -31,7 +31,7 @@ MOST_SAID = 4096  # bytes of one answer of this guard, which has one source
 ROOT, MEMBER, STRANGER = (0, True), (1000, True), (1000, False)
 
 
-class Door(control.Control):
+class Door(server.Control):
     """The server, with the peers that the input wants: this process has one user only."""
 
     peer = ROOT
@@ -104,7 +104,7 @@ async def _step(
         if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
     elif step == 3:
-        for n in range(given.ConsumeIntInRange(0, 2 * control.WAITING) if given.ConsumeIntInRange(0, 15) == 15 else 1):
+        for n in range(given.ConsumeIntInRange(0, 2 * server.WAITING) if given.ConsumeIntInRange(0, 15) == 15 else 1):
             host.door.publish({"event": "ban", "n": n})
     elif step == 4:
         await asyncio.sleep(2 * PATIENCE if given.ConsumeIntInRange(0, 7) == 7 else 0)
@@ -161,7 +161,7 @@ def seeds() -> Iterator[bytes]:
     """Steps of all kinds, and requests; one client that asks and never reads, and one that is too slow for the events."""
     waits = (4, 7) * 12
     greedy = (0, 0, 0, 7, 15, *(MOST_ASKED - 1).to_bytes(2, "big"), 0, *waits)
-    slow = (0, 0, 0, 7, 0, 1, 4, 7, 3, 15, *(2 * control.WAITING).to_bytes(2, "big"), 5, *waits)
+    slow = (0, 0, 0, 7, 0, 1, 4, 7, 3, 15, *(2 * server.WAITING).to_bytes(2, "big"), 5, *waits)
     for numbers in (greedy, slow):
         yield bytes((0, *reversed(numbers)))  # they are taken from the end
     for size in (20, 100, 400):
@@ -171,7 +171,7 @@ def seeds() -> Iterator[bytes]:
 
 def main() -> None:
     """Run it."""
-    control.PATIENCE = PATIENCE
+    server.PATIENCE = PATIENCE
     host = Host()
 
     def one(data: bytes) -> None:

@@ -18,7 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["quietgate"]):
     from quietgate.errors import QuietgateError
-    from quietgate.host import changes, conntrack, netlink, sockets
+    from quietgate.host import conntrack, netlink, ruleset_changes, sockets
     from quietgate.net import parse_address
     from quietgate.values import Flow
 
@@ -87,7 +87,7 @@ QUESTIONS: tuple[Callable[[], Any], ...] = (
     _writes(lambda s: s.add("ban4", [(KEY, 1000)])),
     _writes(lambda s: s.delete("ban4", [KEY])),
     _writes(lambda s: s.replace("ban4", [(KEY, None)])),
-    _writes(lambda s: changes.Changes(s).new()),
+    _writes(lambda s: ruleset_changes.Changes(s).new()),
     sockets.listeners,
     sockets.udp_listeners,
     lambda: sockets.flows(frozenset(range(65536))),

@@ -13,14 +13,14 @@ from unittest import mock
 import atheris
 
 with atheris.instrument_imports(include=["quietgate"]):
-    from quietgate.app.prepare import prepare_from
     from quietgate.errors import PolicyError
     from quietgate.firewall.render import Generation, sets_only
+    from quietgate.generations.plan import prepare_from
     from quietgate.host.paths import Paths
     from quietgate.host.sshd_config import SshPorts
     from quietgate.net import parse_address
     from quietgate.policy import schema
-    from quietgate.policy.load import File
+    from quietgate.values import File
 
 from fuzz.run import fuzz
 
@@ -41,7 +41,10 @@ def one(data: bytes) -> None:
     """These files, the whole way to nft's text."""
     contents = [File(f"{n}.toml", content) for n, content in enumerate(data.split(NEXT))]
     lines = {file.name: file.content.count(b"\n") + 1 for file in contents}
-    with mock.patch("quietgate.app.prepare.resolve", _resolved), mock.patch("quietgate.app.prepare.find_ports", return_value=HOST):
+    with (
+        mock.patch("quietgate.generations.plan.resolve", _resolved),
+        mock.patch("quietgate.generations.plan.find_ports", return_value=HOST),
+    ):
         try:
             prepared = prepare_from(NOWHERE, contents)
         except PolicyError as error:

@@ -18,13 +18,13 @@ with atheris.instrument_imports(include=["quietgate"]):
     from quietgate.guard.alerts import Raise, Topic
     from quietgate.guard.detect import NAMES, Threshold
     from quietgate.guard.engine import Check, Engine, Know, LoggedIn, Remember, Settings
-    from quietgate.guard.record import Event, Stamps, Trust, read, read_numbered
-    from quietgate.guard.said import MOST_TIMES
-    from quietgate.guard.sshd import Kind, understand
     from quietgate.host import journal
     from quietgate.host.logfile import LONGEST_LINE, Lines
     from quietgate.host.sshd_units import USUAL_PROGRAMS, Writers
     from quietgate.net import Counting, Prefix, parse_address
+    from quietgate.sshlog.lines import Event, Stamps, Trust, read, read_numbered
+    from quietgate.sshlog.sshd import Kind, understand
+    from quietgate.sshlog.words import MOST_TIMES
 
 from tests.guard.attacker import HEADS, HOSTILE, INNOCENT, TAILS, Attacker, Line
 

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from quietgate.net import Prefix
 
+FAMILY, TABLE = "inet", "quietgate"  # ours in the kernel; what lies in it is named by firewall/names
+LABEL = 100  # the conntrack label of ours: a bit of 128, far from those that /etc/connlabel.conf names by custom
+
 
 class Scope(StrEnum):
     """What a ban shuts: the SSH ports, or every packet from there."""
@@ -199,3 +202,11 @@ class Visitor:
     address: Prefix
     visits: int
     every: float
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One policy file as read: its name for messages and its bytes."""
+
+    name: str
+    content: bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quietgate.guard.sshd import Kind
+from quietgate.sshlog.sshd import Kind
 from tests.boot.machine import INSIDE, OUTSIDE, Machine, machine
 from tests.kernel.guarded import type_passwords
 from tests.kernel.lab import wait_for

@@ -8,7 +8,8 @@ from quietgate.firewall.compare import compare
 from quietgate.firewall.compile import Facts, compile_policy
 from quietgate.firewall.limiter import Door
 from quietgate.firewall.render import Generation, render
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
+from quietgate.values import File
 
 
 def text(policy: str = "", number: int = 1) -> str:

@@ -15,7 +15,8 @@ from quietgate.firewall.evaluate import Decision, Memory, Packet, decide
 from quietgate.firewall.limiter import Door
 from quietgate.firewall.places import Places, keys
 from quietgate.net import SINGLY, Counting, PrefixSet, parse_address
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
+from quietgate.values import File
 
 
 def compiled(ssh: str, *, bound: bool = False) -> r.Ruleset:

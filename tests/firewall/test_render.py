@@ -10,7 +10,8 @@ import pytest
 from quietgate.firewall.compile import Facts, compile_policy
 from quietgate.firewall.limiter import Door
 from quietgate.firewall.render import Generation, Stale, declared, render, sets_only
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
+from quietgate.values import File
 from tests.policy.regenerate import golden_cases, resolve, ruleset
 
 each = pytest.mark.parametrize("case", golden_cases(), ids=lambda c: c.stem)

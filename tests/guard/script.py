@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import inf
 
 from quietgate.clock import parse_duration
-from quietgate.guard.connections import Attempt, Connections, Outcome
-from quietgate.guard.record import Event
-from quietgate.guard.sshd import understand
 from quietgate.net import parse_address
+from quietgate.sshlog.attempts import Attempt, Connections, Outcome
+from quietgate.sshlog.lines import Event
+from quietgate.sshlog.sshd import understand
 
 A, B = "203.0.113.9", "198.51.100.66"
 

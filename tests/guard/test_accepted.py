@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quietgate.guard.sshd import LONGEST, Kind, Said, understand
 from quietgate.net import parse_address
+from quietgate.sshlog.sshd import LONGEST, Kind, Said, understand
 
 
 def accepted(message: str) -> Said | None:

@@ -29,8 +29,8 @@ from quietgate.guard.alerts import (
 )
 from quietgate.guard.detect import Finding, Threshold
 from quietgate.guard.engine import STILL_HEARD, Doubt, Engine, LoggedIn, Settings
-from quietgate.guard.record import Trust
 from quietgate.net import parse_address, parse_prefix
+from quietgate.sshlog.lines import Trust
 from tests.guard.script import A
 from tests.guard.test_engine import BEGIN, IN, PLAIN, Script, moment, source
 

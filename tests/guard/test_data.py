@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from quietgate.clock import Instant
-from quietgate.guard.bans import Sentences
-from quietgate.guard.connections import Outcome
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import Ban, Engine, Remember, Settings
-from quietgate.guard.record import Stamps, Trust, read
+from quietgate.guard.sentences import Sentences
+from quietgate.sshlog.attempts import Outcome
+from quietgate.sshlog.lines import Stamps, Trust, read
 
 REAL = Path(__file__).parents[3] / "shared/data/openssh-2k.log"
 THRESHOLDS = {"burst": Threshold(5, 600), "slow": Threshold(10, 86400), "names": Threshold(4, 3600), "root": Threshold(3, 600)}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from quietgate.guard.connections import Attempt, Outcome
 from quietgate.guard.detect import NAMES, Detectors, Threshold
 from quietgate.net import Counting
+from quietgate.sshlog.attempts import Attempt, Outcome
 from tests.guard.script import A, B, attempt
 
 USUAL = {

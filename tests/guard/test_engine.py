@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from quietgate.clock import Instant
-from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import MOST_SPARED, SAID_AGAIN, Ban, Check, Command, Engine, Know, LoggedIn, Remember, Settings, Spared
 from quietgate.guard.never import Never, Reason
-from quietgate.guard.record import Event, Trust
+from quietgate.guard.sentences import Past, Sentences
 from quietgate.net import Counting, Prefix, PrefixSet, parse_address, parse_prefix
+from quietgate.sshlog.lines import Event, Trust
 from quietgate.values import Guess, Scope
 from tests.guard.script import A, B, event
 

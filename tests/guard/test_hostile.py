@@ -7,9 +7,9 @@ import pytest
 from quietgate.clock import Instant
 from quietgate.guard.detect import NAMES, Threshold
 from quietgate.guard.engine import Check, Engine, Know, LoggedIn, Settings
-from quietgate.guard.record import Stamps, Trust, read
-from quietgate.guard.sshd import Kind
 from quietgate.net import Counting, Prefix, parse_address
+from quietgate.sshlog.lines import Stamps, Trust, read
+from quietgate.sshlog.sshd import Kind
 from tests.guard.attacker import INNOCENT, Attacker
 
 EAGER = Settings({name: Threshold(1, 600.0) for name in NAMES}, widen=None)  # the first attempt bans

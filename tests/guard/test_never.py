@@ -11,12 +11,12 @@ from quietgate.guard.alerts import Raise, Topic
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import Ban, Engine, Settings, Spared
 from quietgate.guard.never import MOST_BANNED, Kind, Never, never_banned, size, stand_for_many, too_many
-from quietgate.guard.record import Event, Trust
-from quietgate.guard.sshd import understand
 from quietgate.guard.widen import Widen
 from quietgate.net import Prefix, parse_address, parse_prefix
-from quietgate.policy.load import File, load
-from quietgate.values import Login, Surroundings
+from quietgate.policy.load import load
+from quietgate.sshlog.lines import Event, Trust
+from quietgate.sshlog.sshd import understand
+from quietgate.values import File, Login, Surroundings
 
 AROUND = Surroundings(
     own=(parse_address("192.0.2.10"), parse_address("172.17.0.1")),

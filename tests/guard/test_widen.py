@@ -10,10 +10,10 @@ from quietgate.clock import Instant
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import Ban, Command, Engine, Settings, Spared
 from quietgate.guard.never import Never, Reason
-from quietgate.guard.record import Event, Trust
-from quietgate.guard.sshd import understand
 from quietgate.guard.widen import Neighbourhoods, Widen
 from quietgate.net import Prefix, PrefixSet, parse_address, parse_prefix
+from quietgate.sshlog.lines import Event, Trust
+from quietgate.sshlog.sshd import understand
 
 DAY = 86400.0
 

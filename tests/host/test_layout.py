@@ -11,7 +11,7 @@ import pytest
 
 from quietgate.host import layout
 from quietgate.host.paths import Paths
-from quietgate.host.store import Store
+from quietgate.state.database import Store
 
 GUARD = 64321
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
@@ -114,7 +114,7 @@ def test_a_link_in_the_guards_directory_leads_nobody_anywhere(paths: Paths, tmp_
 
 
 def test_what_was_confirmed_goes_by_roots_own_word_of_whose_it_is(paths: Paths) -> None:
-    from quietgate.app.generations import Generations, Record
+    from quietgate.generations.records import Generations, Record
 
     layout.arrange(paths)
     kept = Generations(paths.generations)

@@ -24,9 +24,9 @@ from quietgate.firewall.render import Generation, render
 from quietgate.firewall.rules import Ruleset
 from quietgate.net import PrefixSet, parse_address, parse_prefix
 from quietgate.policy.check import conflicts
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy
-from quietgate.values import Scope
+from quietgate.values import File, Scope
 from tests.kernel.lab import SERVER4, SERVER6, Pair, Wire, checksum, icmp_packet, ip_packet, pseudo_header, tcp_packet, udp_packet
 
 FOUR = ("198.19.0.9", "198.19.0.77", "198.19.5.5", "198.19.7.1", "198.18.0.2")

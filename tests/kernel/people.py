@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quietgate.host.store import Store
 from quietgate.net import parse_address
+from quietgate.state.database import Store
 from quietgate.values import Login
 from tests.kernel.lab import QUIETGATE, SERVER4, SERVER6, Pair, Sshd, wait_for
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from quietgate.guard.engine import STILL_HEARD
-from quietgate.host.ways import signature
+from quietgate.host.senders import signature
 from tests.kernel.guarded import Guarded, guarded
 from tests.kernel.lab import Pair, wait_for
 from tests.kernel.people import ADMIN, log_in, logged_in

@@ -20,7 +20,7 @@ YES = ("PermitRootLogin yes",)
 LOOSE = '[ssh]\nlimit = "30 per 1m"\n'
 # Nothing of what is decided, only how long it takes.
 SOONER = """
-import quietgate.app.daemon as daemon, quietgate.app.senses as senses, quietgate.guard.alerts as alerts
+import quietgate.daemon.main as daemon, quietgate.daemon.health as senses, quietgate.guard.alerts as alerts
 daemon.TICK = 0.5
 senses.QUIET, senses.ASKED, senses.SILENT_ASKED, senses.LAST_GUESSES = 1.0, 1.0, 1.0, 2.0
 alerts.SILENT_COUNTED, alerts.FAILING, alerts.UNSEEN = 3.0, 2.0, 6

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from quietgate.app.control import LONGEST, MOST_CLIENTS
+from quietgate.control.server import LONGEST, MOST_CLIENTS
 from tests.kernel.guarded import Guarded, guarded
 from tests.kernel.lab import Pair, wait_for
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from quietgate.app.jumps import follow
+from quietgate.bans.clock import follow
 from quietgate.host.paths import Paths
-from quietgate.host.store import Store
+from quietgate.state.database import Store
 from tests.kernel.lab import Pair, wrong_clock
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from quietgate.firewall.compile import Facts, compile_policy
 from quietgate.firewall.limiter import Door
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy
+from quietgate.values import File
 from tests.kernel.cases import Banned, Bench, Seen, Shot, bans, policies, shots, used_slots
 from tests.kernel.lab import Wire, make_pair
 

@@ -118,38 +118,38 @@ def test_stopped_for_a_minute(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
 
 PLANTED = {
     "ruleset": ("everything_flushed", """
-import quietgate.app.restore
-quietgate.app.restore.put_back = lambda *a, **k: ("", quietgate.app.restore.NOTHING)
+import quietgate.rollout.repair
+quietgate.rollout.repair.put_back = lambda *a, **k: ("", quietgate.rollout.repair.NOTHING)
 """),
     "way in": ("killed", """
-import quietgate.app.admins as admins
+import quietgate.people.admins as admins
 admins.sources = lambda *a: {}
 admins.fill = lambda sets, counting, floor, gain=False, real=admins.fill: real(sets, counting, {})
-import quietgate.app.known, quietgate.app.welcome
-quietgate.app.known.sources = lambda *a: {}
-quietgate.app.welcome.Welcome._know = lambda *a: None
+import quietgate.people.known, quietgate.daemon.logins
+quietgate.people.known.sources = lambda *a: {}
+quietgate.daemon.logins.Welcome._know = lambda *a: None
 """),
     "bans": ("killed", """
-from quietgate.host.store import Store
+from quietgate.state.database import Store
 def forgetful(self, bans, attempts, offenders, about, kernel, real=Store.put_guard):
     real(self, [], attempts, offenders, about, kernel)
 Store.put_guard = forgetful
 """),
     "records": ("killed", """
-from quietgate.host.store import Store
+from quietgate.state.database import Store
 def without_places(self, bans, attempts, offenders, about, kernel, real=Store.put_guard):
     real(self, bans, attempts, offenders, [], kernel)
 Store.put_guard = without_places
 """),
     "guarding": ("log_gone", """
-import quietgate.app.daemon, quietgate.app.sources
-quietgate.app.sources.AGAIN = 3600.0
-async def tired(self, batch, real=quietgate.app.daemon.Daemon.take, taken=[]):
+import quietgate.daemon.main, quietgate.daemon.sources
+quietgate.daemon.sources.AGAIN = 3600.0
+async def tired(self, batch, real=quietgate.daemon.main.Daemon.take, taken=[]):
     taken.append(batch)
     if len(taken) > 3:
         raise RuntimeError("tired")
     await real(self, batch)
-quietgate.app.daemon.Daemon.take = tired
+quietgate.daemon.main.Daemon.take = tired
 """),
 }  # fmt: skip
 

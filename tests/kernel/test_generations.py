@@ -10,7 +10,8 @@ from quietgate.firewall.compile import Facts, compile_policy
 from quietgate.firewall.limiter import Door
 from quietgate.firewall.render import Generation, render
 from quietgate.firewall.rules import Ruleset
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
+from quietgate.values import File
 from tests.kernel.lab import CLIENT4, SERVER4, Pair, wait_for
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from bench.guard import guarding, line
 
-from quietgate.app.deeds import SINGLY
+from quietgate.generations.history import SINGLY
 from quietgate.host.journal_write import JOURNALD
 from tests.host.test_journal_write import fields, heard, listening
 from tests.kernel.lab import QUIETGATE, Pair, wait_for
@@ -173,8 +173,8 @@ def test_a_history_that_cannot_be_written_stops_nobody(pair: Pair) -> None:
 
 # Ends the process with the ban in the kernel; at each of these moments.
 MOMENTS = {
-    "before the commit": "from quietgate.app.bans import Bans as C; name = '_to_kernel'",
-    "after it": "from quietgate.app.deeds import Teller as C; name = 'tell'",
+    "before the commit": "from quietgate.bans.writer import Bans as C; name = '_to_kernel'",
+    "after it": "from quietgate.generations.history import Teller as C; name = 'tell'",
 }
 DIES = """
 import os, signal

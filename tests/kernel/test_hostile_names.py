@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quietgate.guard.said import CUT
+from quietgate.sshlog.words import CUT
 from tests.kernel.guarded import Guarded, guarded
 from tests.kernel.lab import SERVER4, Pair, wait_for
 from tests.kernel.people import logged_in

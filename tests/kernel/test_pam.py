@@ -40,7 +40,7 @@ def test_three_mistypes_are_three_guesses_and_no_ban(pair: Pair, level: str, opt
 
 def test_nothing_of_it_counts_again_when_waiting_is_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child's lines wait for sshd's own: whoever took one has taken it for good."""
-    sooner = "import quietgate.app.daemon as daemon, quietgate.guard.held as held\ndaemon.TICK, held.HOLD = 0.2, 2.0\n"
+    sooner = "import quietgate.daemon.main as daemon, quietgate.sshlog.held as held\ndaemon.TICK, held.HOLD = 0.2, 2.0\n"
     for name, value in wrong_clock(pair.root, 0, sooner).items():
         monkeypatch.setenv(name, value)
     with people(pair, policy='[ssh]\nlimit = "30 per 1m"\n') as (g, p):

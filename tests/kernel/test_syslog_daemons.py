@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quietgate.guard.record import Event, Reader, Stamps
+from quietgate.sshlog.lines import Event, Reader, Stamps
 
 pytestmark = [pytest.mark.long]
 PACKAGES = ("busybox-static", "inetutils-syslogd", "socklog", "runit", "syslog-ng-core", "libivykis0", "libpcre3", "libnet1")

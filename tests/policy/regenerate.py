@@ -18,8 +18,9 @@ from quietgate.firewall.limiter import Door
 from quietgate.firewall.render import Generation, render
 from quietgate.host.sshd_config import SshPorts
 from quietgate.net import Prefix, parse_address
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.ui.cli import main as command
+from quietgate.values import File
 
 BROKEN = Path(__file__).parent / "broken"
 GOLDEN = Path(__file__).parents[1] / "firewall" / "golden"
@@ -52,7 +53,10 @@ def same_everywhere(directory: Path) -> Iterator[None]:
     os.chdir(directory)
     ports = SshPorts((22,), "sshd listens on 22", bound=False)
     try:
-        with mock.patch("quietgate.app.prepare.find_ports", return_value=ports), mock.patch("quietgate.app.prepare.resolve", resolve):
+        with (
+            mock.patch("quietgate.generations.plan.find_ports", return_value=ports),
+            mock.patch("quietgate.generations.plan.resolve", resolve),
+        ):
             yield
     finally:
         os.chdir(home)

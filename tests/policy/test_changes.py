@@ -6,8 +6,9 @@ import pytest
 
 from quietgate.policy import schema
 from quietgate.policy.changes import changes, departures
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy
+from quietgate.values import File
 
 # Each setting, a value that is not its default, and what is said of the change from the default.
 CASES = {

@@ -7,8 +7,9 @@ import pytest
 from quietgate.errors import Problem
 from quietgate.net import Prefix, parse_address
 from quietgate.policy.check import conflicts, shadowed, ssh_rules, unresolved
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy
+from quietgate.values import File
 
 RESOLVED: dict[str, tuple[Prefix, ...]] = {
     "four.example": (parse_address("192.0.2.7"),),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quietgate.policy import schema
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
+from quietgate.values import File
 from tests.policy.documents import documents, nearly_toml
 
 ALL = (Path(__file__).parent / "all-defaults.toml").read_bytes()

@@ -8,9 +8,10 @@ import pytest
 
 from quietgate.errors import Origin
 from quietgate.net import parse_prefix
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Loaded, Policy
 from quietgate.policy.terms import Addresses, Name, Ports, Rate
+from quietgate.values import File
 
 
 def files(**contents: str) -> Loaded:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quietgate.net import BITS, Prefix, parse_address
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.model import Policy
 from quietgate.policy.propose import ON_DEMAND, Forwarded, Guest, Service, Speaker, Survey, findings, propose
+from quietgate.values import File
 
 PLAIN = Survey(ports=(22,), ports_why="sshd listens on 22")
 

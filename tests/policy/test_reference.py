@@ -8,8 +8,9 @@ import pytest
 
 from quietgate.policy import schema
 from quietgate.policy.build import default_of
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.reference import reference, toml
+from quietgate.values import File
 
 ALL = (*schema.SETTINGS, *schema.RULE, *schema.ROUTE)
 PAGE = Path(__file__).parents[2] / "docs" / "policy.md"

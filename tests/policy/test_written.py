@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from quietgate.policy import schema
-from quietgate.policy.load import File, load
+from quietgate.policy.load import load
 from quietgate.policy.terms import Addresses
 from quietgate.policy.written import raw, toml
+from quietgate.values import File
 
 TOP = Path(__file__).parents[2]
 ODD = """

@@ -11,9 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from quietgate.app.digest import Change, Digest, Source
-from quietgate.app.doctor import Finding
-from quietgate.app.status import Guard
+from quietgate.hindsight.digest import Change, Digest, Source
+from quietgate.inspect.doctor import Finding
+from quietgate.inspect.status import Guard
 from quietgate.net import Prefix, parse_address, parse_prefix
 from quietgate.ui import digest as show
 from quietgate.values import Ban, Login, Noted, Scope

@@ -13,24 +13,24 @@ from unittest.mock import patch
 import click
 from click.testing import CliRunner
 
-from quietgate.app.alerts import Record as Alerts
-from quietgate.app.deciding import Deciding
-from quietgate.app.differ import Difference
-from quietgate.app.doctor import Checkup, Finding
-from quietgate.app.explain import Explanation
-from quietgate.app.generations import Record
-from quietgate.app.prepare import Prepared
-from quietgate.app.status import Guard, Status
+from quietgate.alerts.record import Record as Alerts
 from quietgate.errors import Origin
 from quietgate.firewall.access import Change as Access
 from quietgate.firewall.access import Target, Who
 from quietgate.firewall.compare import Change
 from quietgate.firewall.evaluate import Decision
 from quietgate.firewall.rules import Hook, Rule
+from quietgate.generations.deciding import Deciding
+from quietgate.generations.plan import Prepared
+from quietgate.generations.records import Record
 from quietgate.host.paths import Paths
-from quietgate.host.store import Store
+from quietgate.inspect.doctor import Checkup, Finding
+from quietgate.inspect.status import Guard, Status
+from quietgate.inspect.why import Explanation
 from quietgate.net import parse_address, parse_prefix
 from quietgate.policy.changes import Change as Setting
+from quietgate.rollout.diff import Difference
+from quietgate.state.database import Store
 from quietgate.ui.cli import Settings
 from quietgate.ui.terminal import Screen
 from quietgate.values import Ban, Guess, Login, Noted, Parcel, Scope
@@ -106,7 +106,7 @@ def said(name: str, screen: Screen, root: Path) -> str:
         "doctor": {"checkup": lambda _: Checkup(TOLD, FINDINGS, new=FINDINGS[1:])},
         "diff": {"difference": lambda _: DIFF},
         "alerts": {
-            "alerts.record": lambda *_: Alerts((ENTRY,), (Parcel("1", "mail-1", "", NOW - 70, NOW, 3, "nobody listens on port 25"),))
+            "record.record": lambda *_: Alerts((ENTRY,), (Parcel("1", "mail-1", "", NOW - 70, NOW, 3, "nobody listens on port 25"),))
         },
         "report": {"look.digest": lambda *_: pictures.shown()},
         "bans": {},

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from quietgate.app.alerting import due_since
-from quietgate.app.digest import Change, Digest, Source
-from quietgate.app.doctor import Finding
+from quietgate.alerts.notifier import due_since
+from quietgate.hindsight.digest import Change, Digest, Source
+from quietgate.inspect.doctor import Finding
 from quietgate.net import parse_address, parse_prefix
 from quietgate.ui import digest as show
 from quietgate.values import Ban, Login, Noted, Scope

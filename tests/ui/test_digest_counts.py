@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quietgate.app.digest import Change, Digest, Source
-from quietgate.app.doctor import Finding
+from quietgate.hindsight.digest import Change, Digest, Source
+from quietgate.inspect.doctor import Finding
 from quietgate.net import Prefix
 from quietgate.ui import digest as show
 from quietgate.ui.terminal import PLAIN, Screen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 
-from quietgate.app import messages
+from quietgate.alerts import messages
 from quietgate.guard.alerts import Raise, Topic
-from quietgate.guard.quiet import Told
+from quietgate.guard.pacing import Told
 from quietgate.ui.messages import letter
 from quietgate.ui.text import header, html
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quietgate.app.measure import Measures
+from quietgate.daemon.measure import Measures
 from quietgate.errors import HostError
 from quietgate.guard.alerts import Topic
 from quietgate.ui import metrics

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quietgate.app.measure import Measures
+from quietgate.daemon.measure import Measures
 from quietgate.ui.nagios import CRITICAL, OK, UNKNOWN, WARNING, WORDS, Range, judge
 from tests.ui.test_metrics import ALL, GUARD
 

@@ -11,23 +11,23 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from quietgate.app import admins
-from quietgate.app.bans import Bans, Consent, Outcome, Request
-from quietgate.app.control import tell
-from quietgate.app.deeds import PATIENCE, Teller, note_in
-from quietgate.app.jumps import follow
-from quietgate.app.parts import Parts
-from quietgate.app.prepare import Prepared
+from quietgate.bans.clock import follow
+from quietgate.bans.writer import Bans, Consent, Outcome, Request
+from quietgate.control.client import tell
+from quietgate.generations.history import PATIENCE, Teller, note_in
+from quietgate.generations.installation import Parts
+from quietgate.generations.plan import Prepared
 from quietgate.guard.never import Kind, never_banned
-from quietgate.host import grants
-from quietgate.host.grants import Grant
 from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.sessions import who
-from quietgate.host.store import Store
 from quietgate.host.surroundings import surroundings
 from quietgate.net import BITS, Prefix
+from quietgate.people import admins
+from quietgate.state import grants
+from quietgate.state.database import Store
+from quietgate.state.grants import Grant
 from quietgate.values import Ban, Deed, Scope, What
 
 WAIT = 10.0  # seconds that a deed waits for another change to end

@@ -6,13 +6,13 @@ the old ones, where changing a live set in place would apply a new timeout witho
 
 from __future__ import annotations
 
+from quietgate import values
 from quietgate.clock import format_duration
 from quietgate.net import Counting
 from quietgate.policy.terms import Rate
 from quietgate.values import Scope
 
-FAMILY = "inet"
-TABLE = "quietgate"
+FAMILY, TABLE, LABEL = values.FAMILY, values.TABLE, values.LABEL
 TRIAL = "trial"
 COMMENT = "qg:"
 TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
@@ -56,9 +56,6 @@ def known_rate(version: int, limit: Rate, counting: Counting) -> str:
 def waiting(places: int, grace: int) -> str:
     """The strangers' connections that have not logged in yet, by conntrack's id: both IP versions share the places."""
     return f"waiting_{places}_{grace}"
-
-
-LABEL = 100  # the conntrack label of ours: a bit of 128, far from those that /etc/connlabel.conf names by custom
 
 
 def reopened() -> str:

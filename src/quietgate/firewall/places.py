@@ -10,7 +10,7 @@ set keyed by conntrack's id. It must end when the connection does and not before
   packet with a wrong number has none, and the handshake can still be completed (RFC 9293 3.10.7).
 
 So a place ends with the server's own FIN, or its RST with ACK. What misses both (a reset without ACK, a flushed conntrack) ends
-with LoginGraceTime, or at the guard's next sweep, which asks the sockets themselves (app/startups).
+with LoginGraceTime, or at the guard's next sweep, which asks the sockets themselves (daemon/startups).
 
 Shares. Each network (an IPv4 /24, an IPv6 /48) has a few tokens, kept like the limit's slots: set number i holds the network's i-th.
 A place takes one, and remembers its number in a set of conntrack ids, so that its end gives back that very token.

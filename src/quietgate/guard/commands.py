@@ -7,10 +7,10 @@ from typing import NamedTuple, TypeAlias
 
 from quietgate.clock import Instant
 from quietgate.guard.alerts import Raise
-from quietgate.guard.connections import Attempt
 from quietgate.guard.detect import Finding
-from quietgate.guard.record import Trust
 from quietgate.net import Prefix
+from quietgate.sshlog.attempts import Attempt
+from quietgate.sshlog.lines import Trust
 from quietgate.values import Scope
 
 

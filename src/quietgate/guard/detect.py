@@ -26,8 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from quietgate.guard.connections import ROOT, Attempt, Outcome
 from quietgate.net import Prefix
+from quietgate.sshlog.attempts import ROOT, Attempt, Outcome
 
 UNSURE_FOR_ONE = 3  # unsure endings that weigh as much as one guess
 NAMES = ("burst", "slow", "names", "root", "noise", "penalty")

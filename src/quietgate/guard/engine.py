@@ -18,16 +18,16 @@ from typing import Any
 
 from quietgate.clock import Instant
 from quietgate.guard.alerts import Alerts, History, Login, Raise, Topic
-from quietgate.guard.bans import Past, Sentences
 from quietgate.guard.commands import Ban, Check, Command, Doubt, Know, LoggedIn, Remember, Spared
-from quietgate.guard.connections import Attempt, Connections, Outcome
 from quietgate.guard.detect import Detectors, Finding, Threshold
 from quietgate.guard.never import OF_THE_FLOOR, Never
-from quietgate.guard.record import Event, Trust
-from quietgate.guard.sshd import Kind
-from quietgate.guard.twice import Twice
+from quietgate.guard.sentences import Past, Sentences
 from quietgate.guard.widen import Neighbourhoods, Widen
 from quietgate.net import Counting, Prefix, PrefixSet, is_loopback
+from quietgate.sshlog.attempts import Attempt, Connections, Outcome
+from quietgate.sshlog.lines import Event, Trust
+from quietgate.sshlog.sshd import Kind
+from quietgate.sshlog.twice import Twice
 from quietgate.values import Guess, Scope
 
 __all__ = ["Ban", "Check", "Command", "Doubt", "Engine", "Know", "LoggedIn", "Raise", "Remember", "Settings", "Spared"]

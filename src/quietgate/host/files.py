@@ -18,7 +18,7 @@ from pathlib import Path
 
 from quietgate.errors import InputError, NotPermitted, Origin, Problem, StateError
 from quietgate.host.reading import opened, read_text
-from quietgate.policy.load import File
+from quietgate.values import File
 
 AT_FDCWD, NO_REPLACE, EXCHANGE = -100, 1, 2  # renameat2(2)
 MOST_ASIDE = 3  # damaged files that are kept in one directory; the oldest goes

@@ -17,9 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from quietgate.errors import KernelError, NotPermitted
-from quietgate.firewall import names
 from quietgate.net import BITS
-from quietgate.values import Element, Flow
+from quietgate.values import TABLE, Element, Flow
 
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
@@ -111,7 +110,7 @@ class SetWriter:
     NotPermitted. Within one batch nothing is half done.
     """
 
-    def __init__(self, table: str = names.TABLE) -> None:
+    def __init__(self, table: str = TABLE) -> None:
         self._table = table.encode() + b"\0"
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)

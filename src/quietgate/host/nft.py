@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quietgate.errors import NftError, NotPermitted
-from quietgate.firewall import names
+from quietgate.values import FAMILY, TABLE
 
 OLDEST = (1, 0, 2)
 TIMEOUT = 120  # seconds; a 5,000-rule policy takes about one
@@ -82,22 +82,21 @@ class Nft:
         does not (1.0.6, 100,000 bans: 0.6 s and 5 ms; the time grows with their square).
         """
         self._sure()
-        text = self._run(["-s", "-t", "-n", "list", "ruleset", names.FAMILY])
-        found = re.search(rf"^table {names.FAMILY} {names.TABLE} \{{$.*?^\}}\n", text, re.MULTILINE | re.DOTALL)
+        text = self._run(["-s", "-t", "-n", "list", "ruleset", FAMILY])
+        found = re.search(rf"^table {FAMILY} {TABLE} \{{$.*?^\}}\n", text, re.MULTILINE | re.DOTALL)
         return None if found is None else found[0]
 
-    def policy_elements(self, generation: int) -> str:
-        """The elements of the policy sets of a generation, as nft prints them."""
+    def texts(self, prefix: str) -> str:
+        """The elements of the sets whose names begin so, as nft prints them."""
         living = self.living()
-        prefix = names.of_generation(generation, "")
         mine = sorted(s for s in (living.sets if living else ()) if s.startswith(prefix))
-        return "".join(self._run(["-n", "list", "set", names.FAMILY, names.TABLE, name]) for name in mine)
+        return "".join(self._run(["-n", "list", "set", FAMILY, TABLE, name]) for name in mine)
 
     def counters(self) -> dict[str, int]:
         """Packets in each named counter of our table; empty if there is no table."""
-        raw = self._run(["-j", "-t", "list", "ruleset", names.FAMILY])  # as in `structure`
+        raw = self._run(["-j", "-t", "list", "ruleset", FAMILY])  # as in `structure`
         found = (item.get("counter") for item in json.loads(raw)["nftables"])
-        return {c["name"]: c["packets"] for c in found if c and c.get("table") == names.TABLE}
+        return {c["name"]: c["packets"] for c in found if c and c.get("table") == TABLE}
 
     def elements(self, name: str) -> list[str]:
         """Addresses in one of our small sets, as text; empty if there is no such set. Never ask it of a large one."""
@@ -108,7 +107,7 @@ class Nft:
         "prefix", or a "range". Empty if there is no such set. Of 100,000 elements it takes about a second, of a million a minute.
         """
         try:
-            raw = json.loads(self._run(["-j", "list", "set", names.FAMILY, names.TABLE, name]))["nftables"]
+            raw = json.loads(self._run(["-j", "list", "set", FAMILY, TABLE, name]))["nftables"]
         except NftError as error:
             if "No such file or directory" in error.message:
                 return []
@@ -121,7 +120,7 @@ class Nft:
     def down(self) -> bool:
         """Delete our table and nothing else; False if there was none. Idempotent."""
         there = self.structure() is not None
-        self.load(f"add table {names.FAMILY} {names.TABLE}\ndelete table {names.FAMILY} {names.TABLE}\n")
+        self.load(f"add table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n")
         return there
 
     def _sure(self) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from quietgate.firewall import names
-from quietgate.host.others import legacy, output_of, owner_of, ruleset
+from quietgate.host.other_firewalls import legacy, output_of, owner_of, ruleset
+from quietgate.values import FAMILY, LABEL, TABLE
 
 
 class Deed(StrEnum):
@@ -49,7 +49,7 @@ _DEEDS = (
     (Deed.NOTRACK, re.compile(r"-j (?:NOTRACK|CT .*--notrack)")),
     (Deed.ZONE, re.compile(r"-j CT .*--zone ")),
     (Deed.SYNPROXY, re.compile(r"-j SYNPROXY")),
-    (Deed.LABEL, re.compile(rf"-m connlabel .*--label {names.LABEL} .*--set")),
+    (Deed.LABEL, re.compile(rf"-m connlabel .*--label {LABEL} .*--set")),
 )
 _LIMITS = re.compile(r"-m (?:recent .*--(?:update|rcheck)|hashlimit|limit|connlimit)\b")
 
@@ -109,7 +109,7 @@ def _by_nft(saved: Mapping[str, str], ports: Sequence[int]) -> Iterator[Touch]:
     }
     for item in listed:
         rule = item.get("rule")
-        if rule is None or (rule["family"], rule["table"]) in ((names.FAMILY, names.TABLE), *by_iptables):
+        if rule is None or (rule["family"], rule["table"]) in ((FAMILY, TABLE), *by_iptables):
             continue
         deed = _nft_deed(rule["expr"], ports)
         if deed is not None:
@@ -135,7 +135,7 @@ def _nft_deed(parts: list[dict[str, Any]], ports: Sequence[int]) -> Deed | None:
             return Deed.ZONE
         if "synproxy" in part:
             return Deed.SYNPROXY
-        if ct.get("key") == "label" and part["mangle"].get("value") == names.LABEL:
+        if ct.get("key") == "label" and part["mangle"].get("value") == LABEL:
             return Deed.LABEL
         if named and ({"limit", "meter", "ct count"} & part.keys() or (isinstance(part.get("set"), dict) and part["set"].get("stmt"))):
             return Deed.LIMIT

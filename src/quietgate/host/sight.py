@@ -1,7 +1,7 @@
 """What only root may see, for those of our units that are not root enough: whose sockets and sessions these are, and what sshd is here.
 
 Who has CAP_SYS_PTRACE looks by himself. The guard, the boot and the refresh have not: they ask `quietgate-helper.socket`, where a process
-of root's answers these questions and no other (`app/helper.py`): one JSON object a line, once each way.
+of root's answers these questions and no other (`daemon/helper.py`): one JSON object a line, once each way.
 """
 
 from __future__ import annotations

@@ -20,18 +20,11 @@ from quietgate.policy.given import Given, Placed, RawRule
 from quietgate.policy.model import Loaded
 from quietgate.policy.positions import Path
 from quietgate.policy.readers import Bad, Reader, address, kind, quoted
+from quietgate.values import File
 
 MAX_BYTES = 4 << 20  # of one file; 100,000 addresses fit
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _TABLES = {"firewall.rule": schema.RULE, "alerts.route": schema.ROUTE}
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One policy file as read: its name for messages and its bytes."""
-
-    name: str
-    content: bytes
 
 
 def load(files: Iterable[File]) -> Loaded:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from quietgate.app.digest import Digest, Source
 from quietgate.clock import format_duration
+from quietgate.hindsight.digest import Digest, Source
 from quietgate.ui.terminal import PLAIN, Row, Screen, Tone
 from quietgate.ui.text import header, html, moment, plural
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from quietgate.app.digest import Digest
-from quietgate.app.doctor import Finding
-from quietgate.app.explain import Explanation
-from quietgate.app.past_bans import PastBan
-from quietgate.app.status import Status
 from quietgate.errors import PolicyError, Problem, QuietgateError
 from quietgate.firewall.evaluate import Decision
+from quietgate.hindsight.digest import Digest
+from quietgate.hindsight.past_bans import PastBan
+from quietgate.inspect.doctor import Finding
+from quietgate.inspect.status import Status
+from quietgate.inspect.why import Explanation
 from quietgate.values import Ban, Noted
 
 VERSION = 1

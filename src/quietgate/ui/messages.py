@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quietgate.clock import format_duration
-from quietgate.host.ways import Letter
+from quietgate.host.senders import Letter
 from quietgate.ui.text import header, moment, plural, safe
 
 WIDE = 100

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from quietgate import __version__
-from quietgate.app.measure import Measures
+from quietgate.daemon.measure import Measures
 from quietgate.errors import HostError
 from quietgate.guard.alerts import Topic
 from quietgate.host.files import write_where_told

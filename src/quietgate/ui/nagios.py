@@ -17,9 +17,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from quietgate import __version__
-from quietgate.app.measure import Measures, measure
-from quietgate.app.parts import Parts
 from quietgate.clock import format_duration
+from quietgate.daemon.measure import Measures, measure
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui.text import plural, safe
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from quietgate.app.bans import Request, source_prefix
+from quietgate.bans.writer import Request, source_prefix
 from quietgate.clock import parse_duration
 from quietgate.errors import InputError
 from quietgate.net import AddressError, Counting

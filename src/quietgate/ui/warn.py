@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from quietgate.app.parts import Parts
+from quietgate.generations.installation import Parts
 from quietgate.ui.text import safe
 
 

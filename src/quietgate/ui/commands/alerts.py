@@ -6,10 +6,10 @@ import time
 
 import click
 
-from quietgate.app import alerts
-from quietgate.app.parts import Parts
+from quietgate.alerts import record
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
@@ -38,8 +38,8 @@ def command(ctx: click.Context, everything: bool, length: str, as_json: bool) ->
     except ValueError as error:
         raise InputError(f"--for: {error}", "write it like 12h or 7d") from None
     settings: Settings = ctx.obj
-    found = alerts.record(Parts.at(Paths(settings.root)), time.time() - seconds)
-    shown = list(found.things) if everything else alerts.standing(found.things)
+    found = record.record(Parts.at(Paths(settings.root)), time.time() - seconds)
+    shown = list(found.things) if everything else record.standing(found.things)
     if as_json:
         for n in shown:
             print(forms.form("alert", forms.alert(n)))
@@ -69,7 +69,7 @@ def ack(settings: Settings, numbers: tuple[str, ...], as_json: bool) -> None:
     """
     if not numbers or ("all" not in numbers and not all(n.isdigit() and len(n) < 18 for n in numbers)):
         raise InputError("which ones?", "write their numbers, as `quietgate alerts` shows them, or: all")
-    done = alerts.acknowledge(Parts.at(Paths(settings.root)), None if "all" in numbers else [int(n) for n in numbers])
+    done = record.acknowledge(Parts.at(Paths(settings.root)), None if "all" in numbers else [int(n) for n in numbers])
     print(forms.form("acknowledged", {"ids": done}) if as_json else f"{plural(len(done), 'alert')} acknowledged")
 
 
@@ -83,7 +83,7 @@ def test(settings: Settings, as_json: bool) -> int:
     sudo quietgate alerts test
     """
     tried = []
-    for t in alerts.test(Parts.at(Paths(settings.root))):
+    for t in record.test(Parts.at(Paths(settings.root))):
         tried.append(t)
         # Never the URL: of some services it is the secret.
         where = f"{t.route.to} ({t.route.origin})"

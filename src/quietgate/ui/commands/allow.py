@@ -7,13 +7,13 @@ import time
 
 import click
 
-from quietgate.app.deciding import usable
-from quietgate.app.parts import Parts
 from quietgate.bans import deeds
 from quietgate.clock import format_duration
 from quietgate.errors import Exit, InputError
-from quietgate.host import grants
+from quietgate.generations.deciding import usable
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.state import grants
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.targets import grant_seconds, read_targets

@@ -7,12 +7,12 @@ import sys
 
 import click
 
-from quietgate.app.parts import Parts
-from quietgate.app.survey import install, proposal
 from quietgate.errors import NotPermitted, QuietgateError
+from quietgate.generations.installation import Parts
 from quietgate.host.files import policy_files
 from quietgate.host.layout import arrange
 from quietgate.host.paths import Paths
+from quietgate.inspect.survey import install, proposal
 from quietgate.ui.cli import Settings
 
 

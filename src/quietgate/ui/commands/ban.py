@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from quietgate.app.bans import Consent, Outcome
-from quietgate.app.deciding import usable
-from quietgate.app.parts import Parts
 from quietgate.bans import deeds
 from quietgate.bans.deeds import Wish
+from quietgate.bans.writer import Consent, Outcome
 from quietgate.clock import format_duration, parse_duration
 from quietgate.errors import Exit, InputError
+from quietgate.generations.deciding import usable
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

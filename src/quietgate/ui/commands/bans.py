@@ -6,10 +6,10 @@ import time
 
 import click
 
-from quietgate.app.parts import Parts
-from quietgate.app.past_bans import PastBan, past_bans
 from quietgate.clock import format_duration
 from quietgate.errors import InputError
+from quietgate.generations.installation import Parts
+from quietgate.hindsight.past_bans import PastBan, past_bans
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

@@ -6,10 +6,11 @@ import sys
 
 import click
 
-from quietgate.app.boot import boot
-from quietgate.app.parts import Parts
 from quietgate.errors import Exit
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.inspect.survey import install, proposal
+from quietgate.rollout.boot import boot
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural
@@ -28,7 +29,7 @@ def command(settings: Settings, as_json: bool) -> int:
     quietgate boot
     """
     parts = Parts.at(Paths(settings.root))
-    done = boot(parts)
+    done = boot(parts, lambda p: install(p, proposal(p, closed=False)))
     warn(parts)
     if as_json:
         print(forms.form("boot", {"generation": done.number, "bans": done.bans, "fresh": done.fresh, "trouble": done.trouble}))

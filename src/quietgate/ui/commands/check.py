@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from quietgate.app.prepare import prepare
+from quietgate.generations.plan import prepare
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from quietgate.app.control import tell
-from quietgate.app.parts import Parts
-from quietgate.app.trial import confirm
+from quietgate.control.client import tell
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.rollout.trial import confirm
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.warn import warn

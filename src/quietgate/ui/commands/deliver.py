@@ -8,7 +8,7 @@ import sys
 import click
 
 from quietgate.host.deliver import LONGEST
-from quietgate.host.ways import Failed, carry, job_of
+from quietgate.host.senders import Failed, carry, job_of
 from quietgate.ui.messages import letter
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quietgate.app.demo import BOTS, GUESSERS, STARTUPS, Seen, Server, Stage
+from quietgate.demo.stage import BOTS, GUESSERS, STARTUPS, Seen, Server, Stage
 from quietgate.errors import NotPermitted
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

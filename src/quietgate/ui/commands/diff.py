@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from quietgate.app.differ import Difference, difference
-from quietgate.app.parts import Parts
 from quietgate.errors import Exit
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.policy.changes import departures
+from quietgate.rollout.diff import Difference, difference
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.terminal import Tone, here

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from quietgate.app.doctor import Checkup, Finding, checkup
-from quietgate.app.parts import Parts
 from quietgate.errors import Exit
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.inspect.doctor import Checkup, Finding, checkup
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.terminal import Tone, here

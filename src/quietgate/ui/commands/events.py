@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from quietgate.app.control import NeedsDaemon, connected
-from quietgate.app.deeds import event, words
-from quietgate.app.parts import Parts
-from quietgate.host import deeds
+from quietgate.control.client import NeedsDaemon, connected
+from quietgate.generations.history import event, words
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.state import history
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.since import parse_since
@@ -71,7 +71,7 @@ def command(settings: Settings, since: str | None, follow: bool, as_json: bool) 
 
 def _recorded(paths: Paths, since: float) -> Iterator[Deed]:
     with Parts.at(paths).look() as store:
-        yield from deeds.read(store, since=since)
+        yield from history.read(store, since=since)
 
 
 def _print(deed: Deed, *, as_json: bool) -> None:

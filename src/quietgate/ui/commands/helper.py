@@ -7,9 +7,9 @@ import socket
 
 import click
 
-from quietgate.app.helper import Helper
-from quietgate.app.parts import Parts
+from quietgate.daemon.helper import Helper
 from quietgate.errors import InputError
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui.cli import Settings
 

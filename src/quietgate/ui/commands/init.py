@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from quietgate.app.parts import Parts
-from quietgate.app.survey import install, proposal
 from quietgate.errors import InputError
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.inspect.survey import install, proposal
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import safe

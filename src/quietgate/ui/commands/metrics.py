@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from quietgate.app.deciding import of_guard
-from quietgate.app.measure import measure
-from quietgate.app.parts import Parts
+from quietgate.daemon.measure import measure
 from quietgate.errors import NotPermitted, QuietgateError
+from quietgate.generations.deciding import of_guard
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.host.shut import no_new_ip
 from quietgate.host.systemd import noted

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from quietgate.app.deciding import of_guard
-from quietgate.app.notify import serve
-from quietgate.app.parts import Parts
+from quietgate.control.notify import serve
+from quietgate.generations.deciding import of_guard
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.host.systemd import noted
 from quietgate.ui.cli import Settings

@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 import click
 
 from quietgate.errors import Exit, HostError, InputError
-from quietgate.guard.headers import Header
-from quietgate.guard.record import PROGRAMS, Event, Reader, Stamps
-from quietgate.guard.sshd import HOSTILE
-from quietgate.guard.unread import REMEDIES, Unread, Why
 from quietgate.host.packed import BROKEN, opened
+from quietgate.sshlog.headers import Header
+from quietgate.sshlog.lines import PROGRAMS, Event, Reader, Stamps
+from quietgate.sshlog.sshd import HOSTILE
+from quietgate.sshlog.unread import REMEDIES, Unread, Why
 from quietgate.ui import forms
 from quietgate.ui.text import moment, plural, safe
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from quietgate.app.apply import refresh
-from quietgate.app.parts import Parts
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.rollout.up import refresh
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.warn import warn

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import click
 
-from quietgate.app import digest as look
-from quietgate.app.alerting import SUMMED
-from quietgate.app.control import tell
-from quietgate.app.deciding import usable
-from quietgate.app.parts import Parts
-from quietgate.app.report import Row, compared
+from quietgate.alerts.notifier import SUMMED
 from quietgate.clock import format_duration, parse_duration
+from quietgate.control.client import tell
 from quietgate.errors import InputError
-from quietgate.host.book import Book
+from quietgate.generations.deciding import usable
+from quietgate.generations.installation import Parts
+from quietgate.hindsight import digest as look
+from quietgate.hindsight.observed import Row, compared
 from quietgate.host.files import write_where_told
 from quietgate.host.paths import Paths
 from quietgate.policy.routes import for_digest, key, recipients
+from quietgate.state.alerts import Book
 from quietgate.ui import digest as show
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

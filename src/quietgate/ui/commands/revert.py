@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from quietgate.app.control import tell
-from quietgate.app.parts import Parts
-from quietgate.app.trial import revert
+from quietgate.control.client import tell
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.rollout.trial import revert
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.warn import warn

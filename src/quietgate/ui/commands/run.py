@@ -8,13 +8,13 @@ import sys
 
 import click
 
-from quietgate.app.control import NeedsDaemon
-from quietgate.app.daemon import Daemon
-from quietgate.app.deciding import of_guard
-from quietgate.app.guard_state import DISABLED, UNIT, guard_state
-from quietgate.app.parts import Parts
-from quietgate.app.policy_of import flag
+from quietgate.control.client import NeedsDaemon
+from quietgate.daemon.guard_state import DISABLED, UNIT, guard_state
+from quietgate.daemon.main import Daemon
 from quietgate.errors import Busy, Exit
+from quietgate.generations.deciding import of_guard
+from quietgate.generations.in_force import flag
+from quietgate.generations.installation import Parts
 from quietgate.host import output
 from quietgate.host.lock import locked
 from quietgate.host.paths import Paths

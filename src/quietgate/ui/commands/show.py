@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from quietgate.app.generations import Generations
-from quietgate.app.prepare import Prepared, prepare
 from quietgate.errors import QuietgateError
+from quietgate.generations.plan import Prepared, prepare
+from quietgate.generations.records import Generations
 from quietgate.host.paths import Paths
 from quietgate.policy.terms import Addresses
 from quietgate.policy.written import raw, toml

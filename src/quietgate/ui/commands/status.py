@@ -7,12 +7,12 @@ import time
 
 import click
 
-from quietgate.app.parts import Parts
-from quietgate.app.status import Status, counter_words, status
 from quietgate.clock import format_duration
-from quietgate.guard.unread import REMEDIES, Why
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.host.systemd import start_words
+from quietgate.inspect.status import Status, counter_words, status
+from quietgate.sshlog.unread import REMEDIES, Why
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.terminal import Cell, Screen, Tone, here

@@ -7,11 +7,11 @@ from collections import Counter
 
 import click
 
-from quietgate.app.bans import Request
-from quietgate.app.deciding import usable
-from quietgate.app.parts import Parts
 from quietgate.bans import deeds
+from quietgate.bans.writer import Request
 from quietgate.errors import Exit, InputError
+from quietgate.generations.deciding import usable
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from quietgate.app.apply import Up, up
-from quietgate.app.control import tell
-from quietgate.app.parts import Parts
-from quietgate.app.rehearse import UNSEEN
-from quietgate.app.trial import Moment, confirm, revert, watch
 from quietgate.clock import format_duration, parse_duration
+from quietgate.control.client import tell
 from quietgate.errors import Exit, InputError, QuietgateError
+from quietgate.generations.installation import Parts
 from quietgate.host.accounts import user_name
 from quietgate.host.paths import Paths
+from quietgate.rollout.rehearsal import UNSEEN
+from quietgate.rollout.trial import Moment, confirm, revert, watch
+from quietgate.rollout.up import Up, up
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
 from quietgate.ui.text import plural, safe
@@ -172,7 +172,7 @@ def _over(parts: Parts, done: Up, *, as_json: bool) -> int:
         _print(lambda: _say_kept(done, as_json=as_json))
         return Exit.OK
     with contextlib.suppress(QuietgateError):
-        from quietgate.app.apply import clear_away
+        from quietgate.rollout.up import clear_away
 
         clear_away(parts)
         _print(lambda: warn(parts))

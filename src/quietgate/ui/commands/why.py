@@ -6,13 +6,13 @@ import time
 
 import click
 
-from quietgate.app.explain import PROTOCOLS, Explanation, why
-from quietgate.app.parts import Parts
-from quietgate.app.prove import Proved
 from quietgate.clock import format_duration
 from quietgate.errors import InputError
 from quietgate.firewall.rules import Hook
+from quietgate.generations.installation import Parts
 from quietgate.host.paths import Paths
+from quietgate.inspect.prove import Proved
+from quietgate.inspect.why import PROTOCOLS, Explanation, why
 from quietgate.net import AddressError, parse_address
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings

@@ -1,0 +1,1 @@
+"""Alerts: recorded, paced, queued, handed over."""

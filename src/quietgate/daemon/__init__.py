@@ -1,0 +1,1 @@
+"""The guard's process: follows logs, does what the engine says, commits, watches."""

@@ -1,0 +1,1 @@
+"""Which ruleset decides here, and from which policy."""

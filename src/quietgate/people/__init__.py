@@ -1,0 +1,1 @@
+"""Who must get in: known sources, administrators; which user names are kept."""

@@ -1,0 +1,1 @@
+"""Pure: what SSH servers write, to records, events and attempts."""
