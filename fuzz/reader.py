@@ -22,11 +22,12 @@ with atheris.instrument_imports(include=["quietgate"]):
     from quietgate.host.logfile import LONGEST_LINE, Lines
     from quietgate.host.sshd_units import USUAL_PROGRAMS, Writers
     from quietgate.net import Counting, Prefix, parse_address
-    from quietgate.sshlog.lines import Event, Stamps, Trust, read, read_numbered
+    from quietgate.sshlog.lines import Event, Reader, Stamps, Trust, read, refused_by_account
     from quietgate.sshlog.sshd import Kind, understand
     from quietgate.sshlog.words import MOST_TIMES
 
 from tests.guard.attacker import HEADS, HOSTILE, INNOCENT, TAILS, Attacker, Line
+from tests.sshlog.test_hostile_forms import FORMS
 
 from fuzz.run import fuzz
 
@@ -110,7 +111,7 @@ def one(data: bytes) -> None:
     """A session, or bytes."""
     if not data:
         return
-    (_session, _file, _journal)[data[0] % 3](data[1:])
+    (_session, _file, _journal, _forms)[data[0] % 4](data[1:])
 
 
 def _session(data: bytes) -> None:
@@ -173,9 +174,11 @@ def _file(data: bytes) -> None:
     whole = b"".join(pieces)
     whole = whole[: whole.rfind(b"\n") + 1]
     assert b"".join(blocks) == whole, "no byte is lost or invented"
-    stamps, engine = Stamps(NOW), Engine(EAGER)
-    events = [event for block in blocks for event in read(block.decode("utf-8", "replace"), stamps)]
-    assert events == [event._replace(number=0) for event in read_numbered(whole.decode("utf-8", "replace"), stamps)]
+    engine = Engine(EAGER)
+    reader, careful = Reader(Stamps(NOW)), Reader(Stamps(NOW))
+    events = [event._replace(number=0) for block in blocks for event in reader.read(block.decode("utf-8", "replace"))]
+    numbered = [event._replace(number=0) for event in careful.read_numbered(whole.decode("utf-8", "replace"))]
+    assert refused_by_account(events) == refused_by_account(numbered)
     _decided(engine, Trust.FILE, events)
 
 
@@ -189,6 +192,19 @@ def _journal(data: bytes) -> None:
         if entry is not None and said is not None:
             events.append(Event(entry.at, entry.pid, said, entry.message))
     _decided(Engine(EAGER), Trust.JOURNAL, events)
+
+
+def _forms(data: bytes) -> None:
+    """Every form of a log: read in blocks or line by line it means the same, and each line can be explained."""
+    if not data:
+        return
+    text = data[1:].decode("utf-8", "replace") + "\n"
+    readers = [Reader(Stamps(NOW), ("", "sshd", "dropbear")[data[0] % 3], journals=bool(data[0] & 8), undated=NOW) for _ in range(2)]
+    events = [event._replace(number=0) for event in readers[0].read(text)]
+    assert events == refused_by_account([event._replace(number=0) for event in readers[1].read_numbered(text)])
+    for line in text.split("\n")[:20]:
+        readers[1].explained(line)
+    _decided(Engine(EAGER), Trust.FILE, events)
 
 
 def _decided(engine: Engine, trust: Trust, events: Sequence[Event]) -> None:
@@ -226,6 +242,11 @@ def seeds() -> Iterator[bytes]:
         entries = ({"MESSAGE": line.decode("utf-8", "replace").partition("]: ")[2].rstrip("\n"), "_UID": "0", "_COMM": "sshd", "_PID": "7",
                     "__REALTIME_TIMESTAMP": "1764000000000000", "__CURSOR": "s=1"} for line in lines[at : at + 4])  # fmt: skip
         yield b"\2" + b"\n".join(json.dumps(entry).encode() for entry in entries)
+    for n, form in enumerate(FORMS):
+        for tag in (b"sshd[7]: ", b"dropbear[7]: "):
+            yield (
+                b"\3" + bytes([n]) + b"".join(form.encode().replace(b"{tag}", tag) + line.partition(b"]: ")[2] for line in lines[n::97][:4])
+            )
     for size in (50, 200, 800):
         for shift in range(32):
             yield b"\0" + bytes((shift * 37 + n * n * 11) % 256 for n in range(size))

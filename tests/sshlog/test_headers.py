@@ -39,6 +39,7 @@ def read(line: str, **how: object) -> list[Event]:
         ("2026-11-24 17:00:05,123 gate sshd[7]: {}", LOCAL + 0.123, "gate", 7),
         ("2026-11-24T17:00:05+0100 gate sshd[7]: {}", BEHIND_UTC, "gate", 7),
         ("2026-11-24T17:00:05.123456789+01:00 gate sshd[7]: {}", BEHIND_UTC + 0.123456, "gate", 7),
+        ("2026-11-24T17:00:05+01 gate sshd[7]: {}", BEHIND_UTC, "gate", 7),
         ("2026-11-24T17:00:05.5+00:00 info gate sshd[7]: {}", UTC + 0.5, "gate", 7),
         ("Tue 2026-11-24 17:00:05 UTC gate sshd[7]: {}", UTC, "gate", 7),  # short-full
         ("1795539605.000000 gate sshd[7]: {}", UTC, "gate", 7),  # short-unix
@@ -206,3 +207,9 @@ def test_the_journals_own_forms_are_for_people() -> None:
 def test_a_header_says_whose_line_it_is() -> None:
     assert header("Nov 24 17:00:05 gate dropbear[9]: x") == Header("Nov 24 17:00:05", "gate", "dropbear", 9, "x")
     assert header("Nov 24 17:00:05 gate cron[9]: x") is None
+
+
+def test_a_form_that_begins_in_the_middle_of_a_block_is_read() -> None:
+    """RFC 5424 without a priority, after another program's text."""
+    lines = f'{{"not": "a log"}}\n1 2026-11-24T17:00:05Z gate sshd 7 ID47 [origin ip="192.0.2.1"] {SAID}\n'
+    assert [e.pid for e in Reader(Stamps(NOW)).read(lines)] == [7]

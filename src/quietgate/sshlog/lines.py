@@ -27,7 +27,7 @@ __all__ = ["Event", "Reader", "Stamps", "Trust", "is_login", "read", "read_numbe
 # ends in a colon is no host but a program's name, where the log has no hosts: what follows it is that program's text.
 # Begins with a literal, so that the engine leaps from line to line, and gives nothing back (possessive): see bench/reading.
 _USUAL = re.compile(
-    r"\n(?:<\d{1,3}+>)?+([A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^ \n]{0,16}+) ((?!auth(?:priv)?\.)\S{1,255}+)(?<!:)"
+    r"\n(?:<\d{1,3}+>)?+([A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9}+)?+(?:Z|[+-]\d\d(?::?\d\d)?+)?+) ((?!auth(?:priv)?\.)[^\s\0-\x1f]{1,255}+)(?<!:)"
     r" sshd(?:-session|-auth)?+\[(\d{1,10}+)\]: (?![ \[])([^\n]*+)",
     re.ASCII,
 )
@@ -80,8 +80,9 @@ class Reader:
         """Every event in a block of whole lines, the refusals of accounts told from guesses."""
         if "\r" in block or "\0" in block:
             block = block.replace("\r\n", "\n")
-        found = _USUAL.findall("\n" + block) if not self.program else []
-        if self.program or self._is_unusual(block, len(found)):
+        slow = bool(self.program or self.journals)
+        found = _USUAL.findall("\n" + block) if not slow else []
+        if slow or self._is_unusual(block, len(found)):
             return refused_by_account(list(self._each(block)))
         events, moment, said_of = [], self.stamps.read, understand
         undated = 0
@@ -117,7 +118,7 @@ class Reader:
             return True
         if block.count("sshd") - block.count("(sshd") == found:  # as in nearly every log; PAM's modules name it in brackets
             return not found and any(words in block for words in _WORDS)
-        return sum(map(block.count, _NAMED)) != found or ">1 " in block or block.startswith("1 ")
+        return sum(map(block.count, _NAMED)) != found or ">1 " in block or block.startswith("1 ") or "\n1 " in block
 
     def _each(self, block: str, first: int = 1) -> Iterator[Event]:
         if self.journals and first == 1 and wrapped.is_export(block):
