@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,10 @@ class Guard:
         self.log = pair.root / "var/log/auth.log"
         self.child: subprocess.Popen[bytes] | None = None
         self.environment: dict[str, str] = {}
+        self.before: list[str] = []  # words before the command
 
     def start(self, *, wait: bool = True) -> None:
-        words = ["ip", "netns", "exec", self.pair.server.name, str(QUIETGATE), "--root", str(self.pair.root), "run"]
+        words = ["ip", "netns", "exec", self.pair.server.name, *self.before, str(QUIETGATE), "--root", str(self.pair.root), "run"]
         said = (self.pair.root / "guard.err").open("ab")
         self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **self.environment})
         self.pair.children.append(self.child)
@@ -54,7 +55,11 @@ class Guard:
 
     def stop(self, how: int = 15) -> None:
         assert self.child is not None
-        self.child.send_signal(how)
+        told = self.status() if self.before else None
+        if told is not None:
+            os.kill(told["pid"], how)
+        else:
+            self.child.send_signal(how)
         self.child.wait(30)
 
     def status(self, timeout: float = 5.0) -> dict[str, Any] | None:
@@ -76,9 +81,10 @@ class Guard:
 
 
 @contextlib.contextmanager
-def guarding(pair: Pair, policy: str = "") -> Iterator[Guard]:
-    """The policy in force, and a guard that follows the log."""
+def guarding(pair: Pair, policy: str = "", before: Sequence[str] = ()) -> Iterator[Guard]:
+    """The policy in force, and a guard that follows the log; `before`: words before its command."""
     guard = Guard(pair)
+    guard.before = list(before)
     guard.log.parent.mkdir(parents=True, exist_ok=True)
     guard.log.touch()
     pair.up(policy)

@@ -1,6 +1,6 @@
 """From the write of the line that decides to the element in the kernel: the whole guard, and Debian's fail2ban in the same run.
 
-    sudo .venv/bin/python -m bench.latency
+    sudo .venv/bin/python -m bench.latency [--disk]      only with a slow disk and a quick one
 
 Both follow a file in a network namespace of their own, have the threshold of 5 in 10 minutes, and get the same lines. The
 benchmark hears of the element as `nft monitor` does, from the kernel once it is committed. (Asking in a loop would take the
@@ -14,6 +14,7 @@ import random
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -95,8 +96,24 @@ def fail2ban(pair: Pair, backend: str) -> Iterator[Path]:
         child.wait(30)
 
 
+def slow_disk(milliseconds: int) -> list[str]:
+    """Words before a command whose every fsync shall take so much longer: strace's fault injection, which delays that thread alone."""
+    return ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
+            "-e", f"inject=fsync,fdatasync:delay_exit={milliseconds * 1000}"]  # fmt: skip
+
+
 def main() -> None:
     print(machine.about())
+    for milliseconds in (0, 100):
+        with make_pair(Path(tempfile.mkdtemp())) as pair, guarding(pair, before=slow_disk(milliseconds)) as guard, pair.server.inside():
+            monitor = Monitor()
+            measured(guard.log, monitor, 20, 1_000_000, 0.02)  # warm
+            print(
+                f"{f'each fsync {milliseconds} ms later, 300 bans':34} {percentiles(measured(guard.log, monitor, 300, 0, 0.02))}",
+                flush=True,
+            )
+    if "--disk" in sys.argv:
+        return
     with make_pair(Path(tempfile.mkdtemp())) as pair:
         with guarding(pair) as guard, pair.server.inside():
             print(machine.quiet(), flush=True)

@@ -22,6 +22,7 @@ from quietgate.policy.load import load
 from quietgate.state.alerts import Book
 from quietgate.state.database import Store
 from quietgate.values import File, Parcel
+from tests.daemon.at_once import AtOnce
 
 ROUTE = b'[[alerts.route]]\nto = "webhook"\nurl = "http://127.0.0.1:1/"\nseverity = "all"\n'
 
@@ -39,7 +40,7 @@ class Host:
         found = load([File("p", policy)])
         assert found.problems == ()
         self.shared: Any = SimpleNamespace(
-            policy=found.policy, store=self.store, engine=SimpleNamespace(alerts=Alerts()), log=self.said.append, publish=lambda *_, **__: None,
+            policy=found.policy, store=self.store, disk=AtOnce(self.store), engine=SimpleNamespace(alerts=Alerts()), log=self.said.append, publish=lambda *_, **__: None,
             trouble=self.troubles.__setitem__, spawn=self.spawn, parts=SimpleNamespace(paths=SimpleNamespace(root=place, deliverer=place / "no")),
         )  # fmt: skip
 

@@ -31,7 +31,9 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sockets, "flows", flows)
     policy = load([]).policy
     ports = SimpleNamespace(ports=(22,), bound=False, begin=10, grace=120.0)
-    return SimpleNamespace(policy=policy, prepared=SimpleNamespace(policy=policy, ports=ports), counting=policy.ssh.counting, store=None)
+    return SimpleNamespace(
+        policy=policy, prepared=SimpleNamespace(policy=policy, ports=ports), counting=policy.ssh.counting, store=None, around=None
+    )
 
 
 def test_a_ban_is_made_though_its_connections_cannot_be_ended(shared: Any) -> None:
@@ -43,4 +45,4 @@ def test_a_login_is_welcome_though_its_place_cannot_be_given_back(shared: Any) -
 
 
 def test_the_guard_looks_again_another_time(shared: Any) -> None:
-    Shared.look(shared, Instant(0.0, 0.0))
+    Shared.look_now(shared, Instant(0.0, 0.0))

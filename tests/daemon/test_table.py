@@ -26,12 +26,12 @@ def troubles(
             raise found
         return found
 
-    monkeypatch.setattr(table, "Changes", lambda _sets: SimpleNamespace(new=lambda: answer(asked, False)))
+    monkeypatch.setattr(table, "Changes", lambda *_: SimpleNamespace(new=lambda: answer(asked, False)))
     monkeypatch.setattr(table, "put_back", lambda _parts, **_: (answer(mended, ""), None))
     monkeypatch.setattr(table, "refill", lambda _parts: answer(mended, None))
     monkeypatch.setattr(table, "EVERY", 0.001)
     monkeypatch.setattr(table, "SETTLED", 0.0)
-    shared = SimpleNamespace(sets=None, parts=None, missed=missed, trouble=lambda _what, words: said.append(words),
+    shared = SimpleNamespace(sets=None, disk=SimpleNamespace(made=int), parts=None, missed=missed, trouble=lambda _what, words: said.append(words),
                              log=lambda _: None, publish=lambda *_, **__: None)  # fmt: skip
 
     async def a_while() -> None:

@@ -209,6 +209,11 @@ def test_a_header_says_whose_line_it_is() -> None:
     assert header("Nov 24 17:00:05 gate cron[9]: x") is None
 
 
+def test_what_metalog_writes_of_another_program_is_that_programs() -> None:
+    assert read(f"Nov 24 17:00:05 [shop] sshd-session[7]: {SAID}") == []
+    assert read(f"2026-11-24T17:00:05Z [shop] sshd[7]: {SAID}") == []
+
+
 def test_a_form_that_begins_in_the_middle_of_a_block_is_read() -> None:
     """RFC 5424 without a priority, after another program's text."""
     lines = f'{{"not": "a log"}}\n1 2026-11-24T17:00:05Z gate sshd 7 ID47 [origin ip="192.0.2.1"] {SAID}\n'

@@ -9,6 +9,7 @@ from quietgate.generations.installation import Parts
 from quietgate.guard.engine import Engine
 from quietgate.policy.model import Policy
 from quietgate.state.database import Store
+from quietgate.state.disk import Disk
 
 
 class Guard(Protocol):
@@ -21,6 +22,10 @@ class Guard(Protocol):
     @property
     def store(self) -> Store:
         """The database; another one after it was mended."""
+
+    @property
+    def disk(self) -> Disk:
+        """Who writes it."""
 
     @property
     def engine(self) -> Engine:

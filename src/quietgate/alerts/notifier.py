@@ -42,6 +42,8 @@ class Alerting:
         self._quiet = Quiet(manners(guard.policy))
         self._dirty: dict[tuple[Topic, str], None] = {}
         self._unwritten: list[Parcel] = []
+        self._writing: dict[tuple[Topic, str], None] = {}
+        self._again = False  # more is to be written than what is being written
         self._due: asyncio.TimerHandle | None = None
         self._digest_tried = float("-inf")
         self._usual, self._kept = "", float("-inf")  # what was written of it, and when
@@ -113,9 +115,8 @@ class Alerting:
         self._guard.trouble("delivery", "; ".join(f"{route}: {said}" for route, said in self.delivery.failing().items()))
         usual = json.dumps(self._guard.engine.alerts.snapshot())
         if usual != self._usual and now.mono - self._kept > KEEP:
-            with contextlib.suppress(StateError):
-                self._guard.store.put_about(USUAL, usual)
-                self._usual, self._kept = usual, now.mono
+            self._usual, self._kept = usual, now.mono
+            self._guard.disk.do(lambda desk: desk.store.put_about(USUAL, usual))
 
     def _digest(self, now: Instant) -> None:
         """When its time has come, a process of its own looks at everything and writes it."""
@@ -125,7 +126,7 @@ class Alerting:
         with contextlib.suppress(StateError, ValueError):
             last = self._guard.store.about(SUMMED)
             if last is None:  # since today, not since ever
-                self._guard.store.put_about(SUMMED, str(now.wall))
+                self._guard.disk.do(lambda desk: desk.store.put_about(SUMMED, str(now.wall)))
             elif float(last) < due_since(str(policy.values["digest.every"]), str(policy.values["digest.at"]), now.wall):
                 self._digest_tried = now.mono
                 self._guard.spawn(self._summed())
@@ -146,10 +147,15 @@ class Alerting:
             wrong = type(error).__name__
         self._guard.trouble("digest", wrong and f"the digest could not be made: {wrong}")
 
-    async def forget(self, now: float) -> None:
-        """Drop what the policy keeps no longer."""
-        while self.book.forget(now - number(self._guard.policy, "store.events"), now):  # noqa: ASYNC110  it is no waiting
-            await asyncio.sleep(0)
+    def forget(self, now: float) -> None:
+        """Drop what the policy keeps no longer: a slice at a time."""
+        since = now - number(self._guard.policy, "store.events")
+
+        def then(more: bool | None, _: QuietgateError | None) -> None:
+            if more:
+                self._guard.disk.do(lambda desk: Book(desk.store).forget(since, now), then)
+
+        self._guard.disk.do(lambda desk: Book(desk.store).forget(since, now), then)
 
     def flush(self) -> None:
         """Write what happened, and send what is due."""
@@ -174,31 +180,45 @@ class Alerting:
         self._unwritten += fresh
         keys = [k for k in self._dirty if k in self._quiet.things]
         noted = [messages.noted(self._quiet.things[k], now.wall - now.mono) for k in keys]
-        if noted or self._unwritten:
+        if (noted or self._unwritten) and not (self._writing and not noted and not fresh):
             self._write(keys, noted, now)
         self.delivery.take(fresh)
         if self._due is None:
             self._wake(now)
 
     def _write(self, keys: list[tuple[Topic, str]], noted: list[Noted], now: Instant) -> None:
-        try:
-            ids = self.book.write(noted, self._unwritten, [(SENT, json.dumps(self._quiet.snapshot(now)))])
-        except Damaged:
-            with contextlib.suppress(QuietgateError):
-                self._guard.mend()
+        """Give it to the disk. What happens meanwhile is written after it."""
+        if self._writing:
+            self._again = True
+            return
+        self._writing, self._dirty = dict(self._dirty), {}
+        parcels, sent = list(self._unwritten), json.dumps(self._quiet.snapshot(now))
+
+        def then(ids: list[int] | None, error: QuietgateError | None) -> None:
+            before, self._writing = self._writing, {}
+            again, self._again = self._again, False
+            if ids is not None:
+                self._guard.trouble("record", "")
+                for key, number_ in zip(keys, ids, strict=True):
+                    if key in self._quiet.things:
+                        self._quiet.things[key].id = number_
+                written = {(p.id, p.route) for p in parcels}
+                self._unwritten = [p for p in self._unwritten if (p.id, p.route) not in written]
+                if again:
+                    self._soon(0.0)
+                return
+            self._dirty = before | self._dirty
+            if isinstance(error, Damaged):
+                with contextlib.suppress(QuietgateError):
+                    self._guard.mend()
+            elif error is not None:
+                self._guard.trouble("record", error.message)
             self._soon(AGAIN)
-        except StateError as error:
-            self._guard.trouble("record", error.message)
-            self._soon(AGAIN)
-        else:
-            self._guard.trouble("record", "")
-            for key, number_ in zip(keys, ids, strict=True):
-                self._quiet.things[key].id = number_
-            self._dirty.clear()
-            self._unwritten.clear()
+
+        self._guard.disk.do(lambda desk: Book(desk.store).write(noted, parcels, [(SENT, sent)]), then)
 
     def _arrived(self, parcel: Parcel) -> None:
-        """It came to its end: what waits to be written need not wait any more."""
+        """It came to its end: what waits to be written need not wait any more. (What is being written leaves the store after that.)"""
         self._unwritten = [p for p in self._unwritten if (p.id, p.route) != (parcel.id, parcel.route)]
 
     def _wake(self, now: Instant) -> None:

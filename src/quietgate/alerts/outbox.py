@@ -7,7 +7,6 @@ given up, and said. A process without privileges talks to the network (`host/del
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -16,13 +15,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from quietgate.alerts.guard import Guard
-from quietgate.errors import QuietgateError, StateError
+from quietgate.errors import QuietgateError
 from quietgate.host import deliver
 from quietgate.host.secret import secret
 from quietgate.host.sight import HELPER
 from quietgate.policy.model import Route
 from quietgate.policy.routes import for_digest, key
 from quietgate.state.alerts import Book
+from quietgate.state.disk import Desk
 from quietgate.values import Parcel
 
 FIRST, LONGEST = 2.0, 600.0  # seconds between two tries: at first, and at most
@@ -111,8 +111,7 @@ class Delivery:
                     wait = min(most, FIRST * 2.0 ** min(parcel.tries, 20)) * self._dice.uniform(0.75, 1.25)
                     later = replace(parcel, tries=parcel.tries + 1, due=time.time() + wait, error=failed)
                     self._queues[name][0] = later
-                    with contextlib.suppress(StateError):
-                        Book(self._guard.store).write([], [later], [])
+                    self._guard.disk.do(lambda desk, later=later: Book(desk.store).write([], [later], []))  # type: ignore[misc]
         finally:
             self._busy.discard(name)
 
@@ -143,7 +142,15 @@ class Delivery:
 
     def _forget(self) -> None:
         """Out of the store: while that refuses, it is tried again, or a restart would send them a second time."""
-        with contextlib.suppress(StateError):
-            while self._gone:
-                Book(self._guard.store).took(self._gone[0])
-                del self._gone[0]
+        gone, self._gone = self._gone, []
+
+        def work(desk: Desk) -> None:
+            for parcel in gone:
+                Book(desk.store).took(parcel)
+
+        def then(_: None, error: QuietgateError | None) -> None:
+            if error is not None:
+                self._gone = [*gone, *self._gone]
+
+        if gone:
+            self._guard.disk.do(work, then)

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from quietgate.bans.recover import mend
 from quietgate.bans.writer import Bans
 from quietgate.clock import Instant
 from quietgate.control.server import Control
-from quietgate.errors import Damaged, KernelError, StateError
+from quietgate.errors import Damaged, KernelError, QuietgateError, StateError
 from quietgate.generations.history import Teller, event
 from quietgate.generations.in_force import settings
 from quietgate.generations.installation import Parts
@@ -30,14 +30,43 @@ from quietgate.host.journal_write import Log
 from quietgate.host.lock import locked
 from quietgate.host.netlink import SetWriter
 from quietgate.host.surroundings import surroundings
-from quietgate.net import Counting
+from quietgate.net import Counting, Prefix
 from quietgate.people import admins, known
 from quietgate.policy.model import Policy
 from quietgate.state import grants, history
 from quietgate.state.database import Store
-from quietgate.values import Surroundings
+from quietgate.state.disk import Thread
+from quietgate.values import Session, Surroundings
 
 MANY_FOR = 30 * 86400.0  # seconds in which logins of several users from one address count together
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Sources with the wall second until which they are known; the floor with seconds to go; who stands for many; who is not to be banned
+    before which wall second.
+    """
+
+    known: dict[Prefix, float]
+    floor: dict[Prefix, float]
+    many: frozenset[Prefix]
+    pardoned: dict[Prefix, float]
+
+
+def _look(
+    store: Store, policy: Policy, ports: tuple[int, ...], around: Surroundings, now: Instant, noted: Sequence[Session] | None
+) -> _Known:
+    if noted is None:
+        admins.refresh(store, policy, ports, now.wall)
+    else:
+        admins.take(store, policy, noted, now.wall)
+    counting = policy.ssh.counting
+    return _Known(
+        {s: now.wall + left for s, left in known.sources(store, policy.ssh, now.wall).items()},
+        admins.sources(store, counting, now.wall),
+        frozenset(map(counting.source_of, stand_for_many(store.logins(now.wall - MANY_FOR), around))),
+        {g.prefix: g.until for g in grants.standing(store, grants.Kind.PARDON, now.wall)},
+    )
 
 
 @dataclass(slots=True)
@@ -51,6 +80,7 @@ class Shared:
     engine: Engine
     control: Control
     around: Surroundings
+    disk: Thread = field(init=False)
     troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
     missed: bool = False  # the kernel may lack bans that are in the store
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -60,6 +90,7 @@ class Shared:
     def __post_init__(self) -> None:
         """What was done before this guard began is not told as it begins."""
         self.teller = Teller(Log(self.parts.paths.root))
+        self.disk = Thread(self.parts.store)
         self._skip_deeds()
 
     @property
@@ -76,27 +107,39 @@ class Shared:
         """The writer of bans, under the policy in force."""
         return Bans(self.store, self.sets, self.counting, self.policy.bans.max, self.teller.tell)
 
-    def look(self, now: Instant) -> None:
-        """Who is known, who is on the floor and who stands for many, as the store has it; administrators who are logged in are noted
-        first.
-
-        Raises Damaged.
+    def look(self, now: Instant, *, noted: Sequence[Session] | None = None) -> asyncio.Future[None]:
+        """Who is known, who is on the floor and who stands for many, as the store has it; who is logged in (or `noted` alone) is noted
+        first. In the disk's thread; the future ends when the engine knows, or when that cannot be told now.
         """
+        policy, ports, around = self.policy, self.prepared.ports.ports, self.around
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def then(found: _Known | None, error: QuietgateError | None) -> None:
+            if found is not None:
+                self.know(found)
+            elif isinstance(error, Damaged):
+                self.trouble("store", error.message)  # the next commit mends it
+            if not ended.done():
+                ended.set_result(None)
+
+        self.disk.do(lambda desk: _look(desk.store, policy, ports, around, now, noted), then)
+        return ended
+
+    def look_now(self, now: Instant) -> None:
+        """The same, before anything else is done: for the start. Raises Damaged."""
         try:
-            admins.refresh(self.store, self.policy, self.prepared.ports.ports, now.wall)
-            floor = admins.sources(self.store, self.counting, now.wall)
-            sources = known.sources(self.store, self.policy.ssh, now.wall)
-            pardoned = {g.prefix: g.until for g in grants.standing(self.store, grants.Kind.PARDON, now.wall)}
-            many = stand_for_many(self.store.logins(now.wall - MANY_FOR), self.around)
+            found = _look(self.store, self.policy, self.prepared.ports.ports, self.around, now, None)
         except Damaged:
             raise
         except (StateError, KernelError):
             return  # what was known before still is
-        self.engine.know(
-            {s: now.wall + left for s, left in sources.items()}, frozenset(floor), frozenset(map(self.counting.source_of, many)), pardoned
-        )
+        self.know(found)
+
+    def know(self, found: _Known) -> None:
+        """The engine, and the kernel's floor."""
+        self.engine.know(found.known, frozenset(found.floor), found.many, found.pardoned)
         with contextlib.suppress(KernelError):
-            admins.fill(self.sets, self.counting, floor, gain=True)
+            admins.fill(self.sets, self.counting, found.floor, gain=True)
 
     def look_around(self) -> None:
         """What this host lives from moves with its networks."""
@@ -111,6 +154,7 @@ class Shared:
             said = mend(self.parts)
             damaged, self.store = self.store, self.parts.store()
         damaged.close()
+        self.disk.reopen()
         self._skip_deeds()
         self.log(f"warning: {said}")
         self.publish("mended", done=said)

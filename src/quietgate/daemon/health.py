@@ -34,7 +34,7 @@ OLD_BAN = 180.0  # seconds after which a banned source's last connection is over
 COUNT_BANS = 600.0  # seconds between two counts of the bans
 LATE = 2.0  # seconds after a trial's end in which `up` may still confirm it
 TRIAL = "alerts:trial"  # in the store: the trial that runs
-OUR_OWN = ("kernel", "table", "store", "task", "tick")  # troubles of the guard's that deserve a person
+OUR_OWN = ("kernel", "table", "store", "disk", "task", "tick")  # troubles of the guard's that deserve a person
 _COUNTED = ("ssh_counted", "ssh_known", "ssh_overflow")  # connections that came through, by who counts them
 MOST_TRIES = 20  # attempts that one connection may make (MaxAuthTries is 6, unless sshd's configuration says otherwise)
 
@@ -230,8 +230,7 @@ class Senses:
 
     def _keep(self, trial: tuple[int, float] | None) -> None:
         self._trial = trial
-        with contextlib.suppress(StateError):
-            self._shared.store.put_about(TRIAL, json.dumps(trial))
+        self._shared.disk.do(lambda desk: desk.store.put_about(TRIAL, json.dumps(trial)))
 
 
 def _named(bans: Sequence[Ban]) -> str:

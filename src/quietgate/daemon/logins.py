@@ -12,14 +12,13 @@ from collections.abc import Callable
 from quietgate.clock import Instant
 from quietgate.daemon.context import Shared
 from quietgate.daemon.startups import give_back, places_of
-from quietgate.errors import KernelError, StateError
+from quietgate.errors import KernelError
 from quietgate.firewall import names
 from quietgate.guard import engine as core
 from quietgate.guard.alerts import Raise
 from quietgate.host import sight, sockets
 from quietgate.host.accounts import user_number
 from quietgate.net import BITS
-from quietgate.people import admins
 from quietgate.values import Session
 
 MOST_CHECKS = 64  # logins that are being verified: anybody can write such lines, as many as he likes
@@ -82,9 +81,7 @@ class Welcome:
                 return
             for following in self._shared.engine.logged_in(command.user, command.address, command.port, now):
                 self.do(following)
-            with contextlib.suppress(StateError):  # the next tick looks again
-                admins.take(self._shared.store, self._shared.policy, [session], now.wall)
-            self._shared.look(now)
+            await self._shared.look(now, noted=[session])
         finally:
             self._checks.discard(command)
 

@@ -20,6 +20,7 @@ from typing import Any, cast
 from quietgate.alerts.notifier import Alerting
 from quietgate.bans.clock import follow
 from quietgate.bans.recover import mend
+from quietgate.bans.writer import Bans
 from quietgate.clock import Instant, format_duration
 from quietgate.control.server import Control
 from quietgate.daemon.commit import Pending
@@ -31,7 +32,7 @@ from quietgate.daemon.measure import Measured
 from quietgate.daemon.sources import Batch, Source, find, others
 from quietgate.daemon.startups import Startups
 from quietgate.daemon.table import Watch
-from quietgate.errors import Busy, Damaged, InputError, KernelError, QuietgateError, StateError
+from quietgate.errors import Damaged, InputError, KernelError, QuietgateError, StateError
 from quietgate.firewall import names
 from quietgate.generations.deciding import of_guard
 from quietgate.generations.in_force import flag, number, settings
@@ -55,11 +56,15 @@ from quietgate.people.usernames import Names
 from quietgate.rollout.repair import refill
 from quietgate.sshlog.attempts import Outcome
 from quietgate.state.database import Store
+from quietgate.state.disk import Desk
 from quietgate.values import Ban, Guess
 
 COUNTED = (Outcome.FAILED, Outcome.NOISE, Outcome.PENALTY)  # what speaks against a whole network
+STOP_WAITS = 80.0  # seconds that a guard which stops waits for the disk; systemd gives it 90
+HANGS = 5.0  # seconds after which a disk that does not answer is said
 TICK = 30.0  # seconds between two looks at windows, sessions and retention
 RELOAD_AGAIN = 2.0  # seconds after which a policy that could not be read is read again
+LOOK_WAITS = 0.5  # seconds that a command waits until we know what it changed; tell() waits one
 LOOK_AGAIN = 0.3  # seconds after a ban: what was in its handshake when we looked has a socket now
 LIVE_LATE = 60.0  # a live line's stamp that is off by more is taken as of now: a clock or a zone is wrong
 
@@ -113,7 +118,7 @@ class Daemon:
         await self.control.start()
         follows = [loop.create_task(self._following(s)) for s in self.sources]
         watch = Watch(self.shared, self.senses.saw, self._mended)
-        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog(), self.startups.run()):
+        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog(), self._watch_disk(), self.startups.run()):
             self.shared.spawn(beside)
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         self.shared.log(f"{GUARDS}{', '.join(s.name for s in self.sources)}")
@@ -125,8 +130,9 @@ class Daemon:
         for task in beside_us:
             task.cancel()
         await asyncio.gather(*beside_us, return_exceptions=True)
-        self.pending.flush(wait=5.0)
         self.alerting.flush()
+        self.pending.finish(STOP_WAITS)
+        self.shared.disk.close()
         await self.control.stop()
         self.shared.log(STOPS if stopped.done() else "quietgate stops: every source has ended")
 
@@ -166,7 +172,7 @@ class Daemon:
         self.alerting.restore(now)
         self.alerting.take(self.engine.alerts.listen([s.name for s in self.sources], now))
         self.senses.restore()
-        self.shared.look(now)
+        self.shared.look_now(now)
 
     async def _catch_up(self) -> None:
         """The bans that somebody took out of the kernel one by one; and who was banned near whom."""
@@ -210,23 +216,57 @@ class Daemon:
         self.pending.flush()
         self.shared.look_around()
         self.shared.look(now)
-        with contextlib.suppress(Busy, KernelError), locked(self.shared.parts.paths.lock):
-            if follow(self.shared.store):
-                self.shared.missed = True
-            self.shared.bans().trim(now.wall)
-        self.shared.publish_deeds()
-        await self._forget(now.wall)
+        self._trim(now)
+        self._forget(now.wall)
         await self.senses.tick(now)
         self._look_for_others(now)
         self.alerting.tick(now)
 
-    async def _forget(self, now: float) -> None:
-        """What is older than the policy keeps, and what there is no room for."""
+    def _trim(self, now: Instant) -> None:
+        """Move the store with the clock; where there are more than `bans.max`, the soonest to end leave."""
+        shared = self.shared
+        counting, most, tell, lock = shared.counting, shared.policy.bans.max, shared.teller.tell, shared.parts.paths.lock
+
+        def work(desk: Desk) -> bool:
+            with locked(lock):
+                moved = follow(desk.store)
+                Bans(desk.store, desk.sets, counting, most, tell).trim(now.wall)
+                return moved
+
+        def then(moved: bool | None, _: QuietgateError | None) -> None:  # one that failed has its turn at the next tick
+            shared.missed = shared.missed or bool(moved)
+            shared.publish_deeds()
+
+        shared.disk.do(work, then)
+
+    def _forget(self, now: float) -> None:
+        """What is older than the policy keeps, and what there is no room for: a slice at a time, and others' work between two."""
         policy = self.shared.policy
-        attempts, logins = now - number(policy, "store.events"), now - number(policy, "store.logins")
-        while self.shared.store.forget_old(attempts, logins, number(policy, "store.size")):  # noqa: ASYNC110  it is no waiting
-            await asyncio.sleep(0)  # others have their turn between two slices
-        await self.alerting.forget(now)
+        attempts, logins, size = now - number(policy, "store.events"), now - number(policy, "store.logins"), number(policy, "store.size")
+
+        def then(more: bool | None, error: QuietgateError | None) -> None:
+            if error is not None:
+                self.shared.trouble("store", error.message)
+            elif more:
+                self.shared.disk.do(lambda desk: desk.store.forget_old(attempts, logins, size), then)
+
+        self.shared.disk.do(lambda desk: desk.store.forget_old(attempts, logins, size), then)
+        self.alerting.forget(now)
+
+    async def _watch_disk(self) -> None:
+        """A disk that does not answer is said; bans go on without it."""
+        while True:
+            await asyncio.sleep(1.0)
+            lasts = self.shared.disk.lasts()
+            if lasts > HANGS:
+                self.pending.late()
+                self.shared.trouble(
+                    "disk", f"the disk has not answered for more than {HANGS:.0f} s: bans are made all the same, and written when it does"
+                )
+                self.senses.ourselves(Instant(time.time(), time.monotonic()))
+            elif "disk" in self.shared.troubles:
+                self.shared.trouble("disk", "")
+                self.senses.ourselves(Instant(time.time(), time.monotonic()))
 
     async def _watchdog(self) -> None:
         usec = int(os.environ.get("WATCHDOG_USEC") or 0)
@@ -250,7 +290,7 @@ class Daemon:
             self.engine.change(settings(self.shared.prepared, self.shared.around))
             self.names = self._names()
             self.alerting.change()
-            self.shared.look(Instant(time.time(), time.monotonic()))
+            await self.shared.look(Instant(time.time(), time.monotonic()))
             self.shared.trouble("policy", "")
         except QuietgateError as error:
             self.shared.trouble("policy", f"the policy could not be read again: {error.message}")
@@ -331,8 +371,8 @@ class Daemon:
                 continue  # it happened while nobody looked, and would be over
             reason = _because(one.finding)
             if one.observed:
-                with contextlib.suppress(StateError):
-                    self.shared.store.put_observed([Ban(one.source, one.scope, one.at.wall, end, reason, "observed")])
+                observed = Ban(one.source, one.scope, one.at.wall, end, reason, "observed")
+                self.shared.disk.do(lambda desk, observed=observed: desk.store.put_observed([observed]))  # type: ignore[misc]
                 self.shared.publish("would-ban", source=str(one.source), detector=one.finding.detector, until=end, reason=reason)
                 continue
             ban = Ban(one.source, one.scope, one.at.wall, end, reason, "guard")
@@ -372,7 +412,7 @@ class Daemon:
             return Past()
 
     def _history(self, login: Login) -> History:
-        return history(self.alerting.book, self.pending.guesses, self.names, login)
+        return history(self.alerting.book, self.pending.unwritten, self.names, login)
 
     def _mended(self, done: str) -> None:
         self.alerting.take(self.engine.alerts.table(done, time.time()))
@@ -405,8 +445,8 @@ class Daemon:
             self.shared.publish_deeds()
             if asked.get("what") == "bans":
                 self.engine.look_again()
-                with contextlib.suppress(StateError):  # the next look mends what is damaged
-                    self.shared.look(Instant(time.time(), time.monotonic()))  # who was let in, or is not to be banned again
+                with contextlib.suppress(TimeoutError):  # who was let in, or is not to be banned again
+                    await asyncio.wait_for(self.shared.look(Instant(time.time(), time.monotonic())), LOOK_WAITS)
             elif asked.get("what") == "history":
                 pass
             elif asked.get("what") == "alerts":

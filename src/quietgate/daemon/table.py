@@ -29,7 +29,7 @@ class Watch:
 
     async def run(self) -> None:
         """Where something was committed that we did not commit, see whether our table is still what it should be."""
-        changes = Changes(self._shared.sets)
+        changes = Changes(self._shared.sets, self._shared.disk.made)
         looks: list[float] = []
         again = True  # what happened before we looked
         while True:

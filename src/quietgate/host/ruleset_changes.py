@@ -7,15 +7,17 @@ listened, 0.5 s and 61 MB while nobody did (bench/bans.py). The number of the ru
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quietgate.host.netlink import SetWriter
 
 
 class Changes:
     """Compares the kernel's count of commits with our own. Raises KernelError."""
 
-    def __init__(self, sets: SetWriter) -> None:
-        """`sets` is the only writer of this process whose commits are no news."""
-        self._sets = sets
+    def __init__(self, sets: SetWriter, more: Callable[[], int] = lambda: 0) -> None:
+        """`sets` asks, and its commits are no news; nor are those that `more` counts, of this process's other writer."""
+        self._sets, self._more = sets, more
         self._seen = self._others()
 
     def new(self) -> bool:
@@ -24,4 +26,4 @@ class Changes:
         return self._seen != before
 
     def _others(self) -> int:
-        return (self._sets.generation() - self._sets.made) & 0xFFFFFFFF
+        return (self._sets.generation() - self._sets.made - self._more()) & 0xFFFFFFFF

@@ -27,7 +27,7 @@ __all__ = ["Event", "Reader", "Stamps", "Trust", "is_login", "read", "read_numbe
 # ends in a colon is no host but a program's name, where the log has no hosts: what follows it is that program's text.
 # Begins with a literal, so that the engine leaps from line to line, and gives nothing back (possessive): see bench/reading.
 _USUAL = re.compile(
-    r"\n(?:<\d{1,3}+>)?+([A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9}+)?+(?:Z|[+-]\d\d(?::?\d\d)?+)?+) ((?!auth(?:priv)?\.)[^\s\0-\x1f]{1,255}+)(?<!:)"
+    r"\n(?:<\d{1,3}+>)?+([A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9}+)?+(?:Z|[+-]\d\d(?::?\d\d)?+)?+) ((?!auth(?:priv)?\.|\[)[^\s\0-\x1f]{1,255}+)(?<!:)"
     r" sshd(?:-session|-auth)?+\[(\d{1,10}+)\]: (?![ \[])([^\n]*+)",
     re.ASCII,
 )
