@@ -65,13 +65,14 @@ def test_an_address_is_let_in_for_a_time_without_the_policy(pair: Pair) -> None:
     pair.sshd()
     pair.up('[ssh]\nfrom = ["198.18.0.0/16"]\n')
     assert not pair.client.banner(guest, SERVER4, timeout=0.3)
-    assert "let in on the SSH ports until" in pair.quietgate("allow", "--for", "9s", guest, "--reason", "a hotel")
+    assert "let in on the SSH ports until" in pair.quietgate("allow", "--for", "20s", guest, "--reason", "a hotel")
     began = time.monotonic()
     assert all(pair.client.banner(guest, SERVER4) for _ in range(8)), "and is not limited"
     assert not pair.client.banner("198.19.70.2", SERVER4, timeout=0.3), "nobody else"
-    assert guest in pair.quietgate("allow")
-    assert "a hotel" in pair.quietgate("allow")
-    wait_for(lambda: time.monotonic() - began > 9.2 and not pair.client.banner(guest, SERVER4, timeout=0.3), "its time is over", 20)
+    listed = pair.quietgate("allow")
+    assert guest in listed
+    assert "a hotel" in listed
+    wait_for(lambda: time.monotonic() - began > 20.2 and not pair.client.banner(guest, SERVER4, timeout=0.3), "its time is over", 40)
     pair.quietgate("allow", "--for", "1h", guest)
     assert pair.client.banner(guest, SERVER4)
     pair.up('[ssh]\nfrom = ["198.18.0.0/16"]\nlimit = "7 per 1m"\n')
