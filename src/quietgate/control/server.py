@@ -3,6 +3,8 @@
     {"ask": "status"}                     -> one object
     {"ask": "measures"}                   -> the same, with the figures of the kernel and the store: as of the last second
     {"ask": "events"}                     -> one object, then one for each event, until either side hangs up
+    {"ask": "events", "since": 17}        -> the same, and before what comes the deeds after number 17, at most 10,000
+    {"ask": "version"}                    -> which quietgate this is, and the version of the forms
     {"ask": "changed", "what": "bans"}    -> root: bans (or "policy", "alerts", "messages", "history") were changed by a command: look again
 Who asks is known from the kernel (SO_PEERCRED): changes need root, the rest root or `control.group`. Everything a client
 can make grow is bounded: clients, the length of a line, the time for it, the events that wait for a slow reader.
@@ -20,6 +22,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from quietgate import __version__
 from quietgate.errors import HostError
 from quietgate.host.accounts import group_number, in_group
 from quietgate.host.files import remove
@@ -31,13 +34,23 @@ PATIENCE = 5.0  # seconds for one request
 WAITING = 1000  # events that a slow reader may be behind; then it is dropped, and told so
 
 
+def wrong(message: str, id_: str) -> dict[str, Any]:
+    """An error, as the socket says it."""
+    return {"form": "quietgate/error", "version": 1, "error": message, "id": id_}
+
+
 class Control:
     """The server. `answer` gives the reply to a request; `publish` tells every listener."""
 
-    def __init__(self, path: Path, group: str, answer: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(
+        self, path: Path, group: str, answer: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]],
+        recorded: Callable[[int], list[dict[str, Any]]] = lambda _: [],
+    ) -> None:  # fmt: skip
+        """`recorded` gives the deeds after a number, the oldest first."""
         self._path = path
         self._group = group
         self._answer = answer
+        self._recorded = recorded
         self._clients = 0
         self._listeners: set[asyncio.Queue[bytes]] = set()
         self._server: asyncio.Server | None = None
@@ -92,10 +105,10 @@ class Control:
         try:
             uid, allowed = self._peer(writer)
             if self._clients > MOST_CLIENTS + (FOR_ROOT if uid == 0 else 0):
-                await self._say(writer, {"error": "too many clients", "id": "busy"})
+                await self._say(writer, wrong("too many clients", "busy"))
                 return
             if not allowed:
-                await self._say(writer, {"error": "you may not ask this", "id": "permission"})
+                await self._say(writer, wrong("you may not ask this", "permission"))
                 return
             while await self._request(reader, writer, uid):
                 pass
@@ -113,7 +126,7 @@ class Control:
         except TimeoutError:
             return False
         except ValueError:  # longer than the limit
-            await self._say(writer, {"error": f"a request has at most {LONGEST} bytes", "id": "input"})
+            await self._say(writer, wrong(f"a request has at most {LONGEST} bytes", "input"))
             return False
         if not line.endswith(b"\n"):
             return False
@@ -126,20 +139,31 @@ class Control:
             await self._say(writer, {"error": 'a request looks like {"ask": "status"}', "id": "input"})
             return False
         if name == "events":
-            await self._listen(reader, writer)
+            since = asked.get("since")
+            if since is not None and (not isinstance(since, int) or isinstance(since, bool) or not 0 <= since < 1 << 63):
+                await self._say(writer, wrong("since is the number (seq) of an event", "input"))
+                return False
+            await self._listen(reader, writer, since)
             return False
+        if name == "version":
+            await self._say(writer, {"form": "quietgate/version", "version": 1, "product": __version__, "forms": 1})
+            return True
         if name == "changed" and uid not in (0, os.geteuid()):
-            await self._say(writer, {"error": "this needs root", "id": "permission"})
+            await self._say(writer, wrong("this needs root", "permission"))
             return True
         await self._say(writer, await self._answer(name, asked))
         return True
 
-    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, since: int | None) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue(WAITING)
         self._listeners.add(queue)
         gone = asyncio.ensure_future(reader.read(1))
         try:
-            await self._say(writer, {"listening": True})
+            await self._say(writer, {"form": "quietgate/listening", "version": 1, "listening": True})
+            last = since or 0
+            for event in self._recorded(last) if since is not None else ():
+                last = event["seq"]
+                await self._say(writer, event)
             while True:
                 following = asyncio.ensure_future(queue.get())
                 done, _ = await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,8 +172,10 @@ class Control:
                     return
                 line = following.result()
                 if not line:
-                    await self._say(writer, {"error": "events were lost: you read too slowly, or the guard stops", "id": "lost"})
+                    await self._say(writer, wrong("events were lost: you read too slowly, or the guard stops", "lost"))
                     return
+                if since is not None and json.loads(line).get("seq", last + 1) <= last:
+                    continue  # it was in the history already
                 writer.write(line)
                 await asyncio.wait_for(writer.drain(), PATIENCE * 6)
         finally:

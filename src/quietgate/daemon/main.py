@@ -15,6 +15,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, cast
 
 from quietgate.alerts.notifier import Alerting
@@ -22,7 +23,7 @@ from quietgate.bans.clock import follow
 from quietgate.bans.recover import mend
 from quietgate.bans.writer import Bans
 from quietgate.clock import Instant, format_duration
-from quietgate.control.server import Control
+from quietgate.control.server import Control, wrong
 from quietgate.daemon.commit import Pending
 from quietgate.daemon.context import Shared
 from quietgate.daemon.guard_state import GUARDS, STOPS
@@ -35,6 +36,7 @@ from quietgate.daemon.table import Watch
 from quietgate.errors import Damaged, InputError, KernelError, QuietgateError, StateError
 from quietgate.firewall import names
 from quietgate.generations.deciding import of_guard
+from quietgate.generations.history import event as form_of
 from quietgate.generations.in_force import flag, number, settings
 from quietgate.generations.installation import Parts
 from quietgate.guard import engine as core
@@ -55,11 +57,13 @@ from quietgate.people.history import history
 from quietgate.people.usernames import Names
 from quietgate.rollout.repair import refill
 from quietgate.sshlog.attempts import Outcome
+from quietgate.state import history as deeds
 from quietgate.state.database import Store
 from quietgate.state.disk import Desk
 from quietgate.values import Ban, Guess
 
 COUNTED = (Outcome.FAILED, Outcome.NOISE, Outcome.PENALTY)  # what speaks against a whole network
+MOST_RECORDED = 10_000  # deeds that a listener is told of who asks what he missed
 STOP_WAITS = 80.0  # seconds that a guard which stops waits for the disk; systemd gives it 90
 HANGS = 5.0  # seconds after which a disk that does not answer is said
 TICK = 30.0  # seconds between two looks at windows, sessions and retention
@@ -77,7 +81,7 @@ class Daemon:
         values = prepared.policy.values
         around = surroundings(parts.paths.root)
         engine = core.Engine(settings(prepared, around), self._past, self._until, history=self._history)
-        control = Control(parts.paths.control, str(values["control.group"]), self._answer)
+        control = Control(parts.paths.control, str(values["control.group"]), self._answer, self._recorded)
         self.shared = Shared(parts, _opened(parts), SetWriter(), prepared, engine, control, around)
         self.engine, self.control = engine, control
         self.pending = Pending(self.shared)
@@ -426,6 +430,11 @@ class Daemon:
 
     # -- who asks
 
+    def _recorded(self, since: int) -> list[dict[str, Any]]:
+        with contextlib.suppress(StateError):
+            return [form_of(d) for d in islice(deeds.read(self.shared.store, after=since), MOST_RECORDED)]
+        return []
+
     async def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
         if name == "measures":
             return {**await self._answer("status", {}), "measures": await self.measured.now()}
@@ -455,8 +464,8 @@ class Daemon:
                 self.alerting.more()
             else:
                 self._reload()
-            return {"ok": True}
-        return {"error": "unknown request", "id": "input"}
+            return {"form": "quietgate/ok", "version": 1, "ok": True}
+        return wrong("unknown request", "input")
 
 
 def _opened(parts: Parts) -> Store:

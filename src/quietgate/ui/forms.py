@@ -26,7 +26,7 @@ def form(name: str, fields: Mapping[str, Any]) -> str:
 def ban(b: Ban, now: float) -> dict[str, Any]:
     """A ban. Times in seconds since 1970, `left` in seconds, null for ever."""
     return {"prefix": str(b.prefix), "scope": b.scope.value, "since": b.since, "until": b.until, "left": b.left(now),
-            "reason": b.reason, "by": b.by}  # fmt: skip
+            "reason": b.reason, "detector": b.reason.partition(":")[0] if b.by == "guard" else "", "by": b.by}  # fmt: skip
 
 
 def past_ban(p: PastBan, now: float) -> dict[str, Any]:
