@@ -109,8 +109,9 @@ place() {
 
 # The documentation, which messages and units name by its path here.
 documentation() {
-    mkdir -p "$pages/examples"
-    for file in README.md docs/*; do place "$file" "$pages/${file##*/}" 644; done
+    mkdir -p "$pages/examples" "$pages/forms"
+    for file in README.md docs/*.*; do place "$file" "$pages/${file##*/}" 644; done
+    for file in docs/forms/*; do place "$file" "$pages/forms/${file##*/}" 644; done
     for file in examples/*; do place "$file" "$pages/examples/${file##*/}" 644; done
     # Pages name each other as in the checkout: docs/guard.md.
     ln -sfn . "$pages/docs"

@@ -27,7 +27,7 @@ def strings(file: Path) -> Iterator[str]:
 
 def test_a_message_names_a_page_by_its_path_on_the_host() -> None:
     for file in SOURCES:
-        for said in strings(file):
+        for said in strings(file) if file.name != "forms_reference.py" else ():  # it writes a page
             assert not re.search(r"\bdocs/", said), f"{file}: {said}"
 
 
