@@ -75,6 +75,7 @@ class Digest:
     guard: Guard | None = None
     more_names: int = 0
     more_tried: int = 0
+    of: str = ""  # logs that were looked at, in place of this host's own record
 
     @property
     def other_sources(self) -> tuple[int, int]:

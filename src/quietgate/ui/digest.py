@@ -42,6 +42,8 @@ def subject(d: Digest) -> str:
 
 
 def _headline(d: Digest) -> str:
+    if d.of:
+        return f"{plural(d.attempts, 'attempt')} from {plural(d.sources, 'source')}"
     if d.look:
         return f"{plural(len(d.look), 'thing')} to look at"
     return "a quiet time: nothing wants you"
@@ -84,6 +86,8 @@ def _until(s: Source) -> str:
 
 
 def _lasted(d: Digest) -> str:
+    if d.of:
+        return f"as {d.of} tell it, and whom the guard would have banned"
     if d.guard is None:
         return "the guard does not run"
     trouble = f"; trouble: {d.guard.trouble}" if d.guard.trouble else ""
@@ -92,7 +96,7 @@ def _lasted(d: Digest) -> str:
 
 def text(d: Digest, screen: Screen = PLAIN) -> str:
     """For a terminal, or the text part of a mail."""
-    lines = [screen.line(f"quietgate on {d.host}: {_headline(d)}", Tone.BAD if d.look else Tone.GOOD),
+    lines = [screen.line(f"quietgate{f' on {d.host}' if d.host else ''}: {_headline(d)}", Tone.BAD if d.look else Tone.GOOD),
              screen.line(f"{_span(d)}; {_lasted(d)}", Tone.DIM), ""]  # fmt: skip
     if d.look:
         lines.append(screen.line(f"WHAT DESERVES A LOOK ({len(d.look):,})", Tone.BAD))

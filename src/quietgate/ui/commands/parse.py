@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from quietgate.errors import Exit, HostError, InputError
+from quietgate.hindsight.logs import events_of
 from quietgate.host.packed import BROKEN, opened
 from quietgate.sshlog.headers import Header
 from quietgate.sshlog.lines import PROGRAMS, Event, Reader, Stamps
@@ -19,9 +19,6 @@ from quietgate.sshlog.sshd import HOSTILE
 from quietgate.sshlog.unread import REMEDIES, Unread, Why
 from quietgate.ui import forms
 from quietgate.ui.text import moment, plural, safe
-
-BLOCK = 1 << 20
-LONGEST_LINE = 1 << 16
 
 
 @click.command("parse")
@@ -54,7 +51,7 @@ def command(file: Path, as_json: bool, program: str | None, explain: str | None)
     events = 0
     with stream:
         try:
-            for event in _events(stream, reader):
+            for event in events_of(stream, reader):
                 events += 1
                 print(forms.form("parsed", form(event)) if as_json else safe(_words(event)))
         except BROKEN as error:
@@ -67,21 +64,6 @@ def command(file: Path, as_json: bool, program: str | None, explain: str | None)
     if reader.unread.forms:
         return Exit.PARTLY if reader.lines else Exit.FAILED
     return Exit.OK
-
-
-def _events(stream: BinaryIO, reader: Reader) -> Iterator[Event]:
-    number, rest = 1, b""
-    while chunk := stream.read(BLOCK):
-        data = rest + chunk
-        end = data.rfind(b"\n") + 1
-        rest = data[end:]
-        if len(rest) > LONGEST_LINE:  # no log has such a line; what it is shall not fill the memory
-            rest = rest[:LONGEST_LINE]
-        text = data[:end].decode("utf-8", "replace")
-        yield from reader.read_numbered(text, number)
-        number += text.count("\n")
-    if rest:
-        yield from reader.read_numbered(rest.decode("utf-8", "replace"), number)
 
 
 def _summary(reader: Reader, events: int) -> str:

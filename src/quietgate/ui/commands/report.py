@@ -13,25 +13,35 @@ import click
 from quietgate.alerts.notifier import SUMMED
 from quietgate.clock import format_duration, parse_duration
 from quietgate.control.client import tell
-from quietgate.errors import InputError
+from quietgate.errors import InputError, QuietgateError
 from quietgate.generations.deciding import usable
 from quietgate.generations.installation import Parts
 from quietgate.hindsight import digest as look
+from quietgate.hindsight.logs import Logs
+from quietgate.hindsight.look_back import look_back
 from quietgate.hindsight.observed import Row, compared
 from quietgate.host.files import write_where_told
 from quietgate.host.paths import Paths
+from quietgate.policy.load import load
 from quietgate.policy.routes import for_digest, key, recipients
+from quietgate.sshlog.lines import PROGRAMS
 from quietgate.state.alerts import Book
 from quietgate.ui import digest as show
 from quietgate.ui import forms
 from quietgate.ui.cli import Settings
+from quietgate.ui.commands.parse import unread_words
+from quietgate.ui.since import parse_since
 from quietgate.ui.terminal import Row as Line
 from quietgate.ui.terminal import here
-from quietgate.ui.text import moment, plural
+from quietgate.ui.text import moment, plural, safe
 from quietgate.values import Parcel
 
 
 @click.command("report")
+@click.argument("logs", nargs=-1, metavar="[LOGS]...", type=click.Path(allow_dash=True, path_type=Path))
+@click.option("--since", metavar="TIME", help="Of logs: from when, as 12h, 7d, 2026-11-26.")
+@click.option("--until", metavar="TIME", help="Of logs: until when.")
+@click.option("--program", type=click.Choice(PROGRAMS), default=None, help="Of logs: whose lines they are, where they do not tell.")
 @click.option("--for", "length", default=None, metavar="TIME", help="How far back; 1d unless said, with --observed 7d.")
 @click.option("--html", "file", metavar="FILE", help="Write one self-contained page; - for standard output.")
 @click.option("--send", is_flag=True, help="Send it to whom [digest] names, as the guard does when it is due.")
@@ -40,15 +50,36 @@ from quietgate.values import Parcel
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def command(settings: Settings, length: str | None, file: str | None, send: bool, only_observed: bool, as_json: bool) -> None:
+def command(
+    settings: Settings,
+    logs: tuple[Path, ...],
+    since: str | None,
+    until: str | None,
+    program: str | None,
+    length: str | None,
+    file: str | None,
+    send: bool,
+    only_observed: bool,
+    as_json: bool,
+) -> None:
     """What was shut out, from where, which names were tried, what changed, what deserves a look: the digest.
 
     \b
     sudo quietgate report
     sudo quietgate report --for 7d --html /tmp/week.html
     sudo quietgate report --observed         our bans beside fail2ban's, in either mode
+    quietgate report /var/log/auth.log*      the same of old logs, packed ones too: what they tell, and whom the guard would have banned
     """
     parts = Parts.at(Paths(settings.root))
+    if logs:
+        if send or only_observed or length is not None:
+            raise InputError("LOGS go with --since, --until, --program, --html and --json alone", "leave the other options out")
+        _of_logs(parts, Logs.of(logs, program or ""), since, until, file, as_json=as_json)
+        return
+    if since or until or program:
+        raise InputError(
+            "--since, --until and --program are about logs, and none was named", "quietgate report /var/log/auth.log, or --for 7d"
+        )
     if only_observed:
         _observed(parts, _seconds(length or "7d"), as_json=as_json)
         return
@@ -57,6 +88,10 @@ def command(settings: Settings, length: str | None, file: str | None, send: bool
         _send(parts, None if length is None else now - _seconds(length), now)
         return
     found = look.digest(parts, now - _seconds(length or "1d"), now)
+    _show(found, file, as_json=as_json)
+
+
+def _show(found: look.Digest, file: str | None, *, as_json: bool) -> None:
     if as_json:
         print(forms.form("report", forms.digest(found)))
     if file == "-":
@@ -65,6 +100,25 @@ def command(settings: Settings, length: str | None, file: str | None, send: bool
         write_where_told(Path(file), show.page(found).encode())
     elif not as_json:
         print(show.text(found, here()))
+
+
+def _of_logs(parts: Parts, logs: Logs, since: str | None, until: str | None, file: str | None, *, as_json: bool) -> None:
+    now = time.time()
+    try:
+        policy = usable(parts)[0].policy
+    except QuietgateError:  # none yet, or not ours to read: then what the guard does by itself
+        policy = load([]).policy
+    begin = parse_since(since, now) if since else 0.0
+    end = parse_since(until, now) if until else float("inf")
+    names = ", ".join(dict.fromkeys(str(p) for group in logs.groups for p in group))
+    found = look_back(logs.events(), policy, since=begin, until=end, of=safe(names)[:200])
+    _show(found, file, as_json=as_json)
+    for path, why in logs.broken:
+        print(f"{safe(str(path))}: it was read until it broke: {safe(why)}", file=sys.stderr)
+    if logs.unread.counts:
+        print(f"not understood: {unread_words(logs.unread)}", file=sys.stderr)
+    elif not logs.lines and not logs.broken:
+        print("no line of an SSH server", file=sys.stderr)
 
 
 def _seconds(length: str) -> int:
