@@ -20,7 +20,7 @@ from quietgate.people.history import history
 from quietgate.people.usernames import Names
 from quietgate.policy.load import load
 from quietgate.policy.terms import Rate
-from quietgate.sshlog.attempts import Outcome
+from quietgate.sshlog.connection import Outcome
 from quietgate.sshlog.lines import Event, Stamps, Trust, read
 from quietgate.state.alerts import Book
 from quietgate.state.database import Store

@@ -6,7 +6,8 @@ from math import inf
 
 from quietgate.clock import parse_duration
 from quietgate.net import parse_address
-from quietgate.sshlog.attempts import Attempt, Connections, Outcome
+from quietgate.sshlog.attempts import Connections
+from quietgate.sshlog.connection import Attempt, Outcome
 from quietgate.sshlog.lines import Event
 from quietgate.sshlog.sshd import understand
 

@@ -17,7 +17,7 @@ from quietgate.clock import Instant
 from quietgate.guard.detect import Threshold
 from quietgate.guard.engine import Ban, Engine, Remember, Settings
 from quietgate.guard.sentences import Sentences
-from quietgate.sshlog.attempts import Outcome
+from quietgate.sshlog.connection import Outcome
 from quietgate.sshlog.lines import Stamps, Trust, read
 
 REAL = Path(__file__).parents[3] / "shared/data/openssh-2k.log"

@@ -8,7 +8,7 @@ import pytest
 
 from quietgate.guard.detect import NAMES, Detectors, Threshold
 from quietgate.net import Counting
-from quietgate.sshlog.attempts import Attempt, Outcome
+from quietgate.sshlog.connection import Attempt, Outcome
 from tests.guard.script import A, B, attempt
 
 USUAL = {

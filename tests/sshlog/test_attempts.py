@@ -6,7 +6,8 @@ from math import inf
 
 import pytest
 
-from quietgate.sshlog.attempts import FORGOTTEN_AFTER, KEPT_OVER, Attempt, Connections
+from quietgate.sshlog.attempts import FORGOTTEN_AFTER, KEPT_OVER, Connections
+from quietgate.sshlog.connection import Attempt
 from tests.guard.script import A, B, counted, event
 
 ROOT = ("failed", "root", A, 1)

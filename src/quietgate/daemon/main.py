@@ -21,7 +21,6 @@ from typing import Any, cast
 from quietgate.alerts.notifier import Alerting
 from quietgate.bans.clock import follow
 from quietgate.bans.recover import mend
-from quietgate.bans.writer import Bans
 from quietgate.clock import Instant, format_duration
 from quietgate.control.server import Control, wrong
 from quietgate.daemon.commit import Pending
@@ -33,6 +32,7 @@ from quietgate.daemon.measure import Measured
 from quietgate.daemon.sources import Batch, Source, find, others
 from quietgate.daemon.startups import Startups
 from quietgate.daemon.table import Watch
+from quietgate.daemon.upkeep import Upkeep
 from quietgate.errors import Damaged, InputError, KernelError, QuietgateError, StateError
 from quietgate.firewall import names
 from quietgate.generations.deciding import of_guard
@@ -56,16 +56,14 @@ from quietgate.net import Prefix
 from quietgate.people.history import history
 from quietgate.people.usernames import Names
 from quietgate.rollout.repair import refill
-from quietgate.sshlog.attempts import Outcome
+from quietgate.sshlog.connection import Outcome
 from quietgate.state import history as deeds
 from quietgate.state.database import Store
-from quietgate.state.disk import Desk
 from quietgate.values import Ban, Guess
 
 COUNTED = (Outcome.FAILED, Outcome.NOISE, Outcome.PENALTY)  # what speaks against a whole network
 MOST_RECORDED = 10_000  # deeds that a listener is told of who asks what he missed
 STOP_WAITS = 80.0  # seconds that a guard which stops waits for the disk; systemd gives it 90
-HANGS = 5.0  # seconds after which a disk that does not answer is said
 TICK = 30.0  # seconds between two looks at windows, sessions and retention
 RELOAD_AGAIN = 2.0  # seconds after which a policy that could not be read is read again
 LOOK_WAITS = 0.5  # seconds that a command waits until we know what it changed; tell() waits one
@@ -92,6 +90,7 @@ class Daemon:
         self.senses = Senses(self.shared, self.alerting, self.sources)
         self.startups = Startups(self.shared)
         self.crowded = Crowded()
+        self.upkeep = Upkeep(self.shared, self.pending, self.alerting, self.senses)
         self.begun = time.time()
         self.bans_made = 0
         self.heard: Counter[str] = Counter()  # attempts and logins, by outcome
@@ -122,7 +121,7 @@ class Daemon:
         await self.control.start()
         follows = [loop.create_task(self._following(s)) for s in self.sources]
         watch = Watch(self.shared, self.senses.saw, self._mended)
-        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog(), self._watch_disk(), self.startups.run()):
+        for beside in (self._ticking(), watch.run(), self._catch_up(), self._watchdog(), self.upkeep.watch_disk(), self.startups.run()):
             self.shared.spawn(beside)
         notify("READY=1", f"STATUS=reading {', '.join(s.name for s in self.sources)}")
         self.shared.log(f"{GUARDS}{', '.join(s.name for s in self.sources)}")
@@ -220,57 +219,11 @@ class Daemon:
         self.pending.flush()
         self.shared.look_around()
         self.shared.look(now)
-        self._trim(now)
-        self._forget(now.wall)
+        self.upkeep.trim(now)
+        self.upkeep.forget(now.wall)
         await self.senses.tick(now)
         self._look_for_others(now)
         self.alerting.tick(now)
-
-    def _trim(self, now: Instant) -> None:
-        """Move the store with the clock; where there are more than `bans.max`, the soonest to end leave."""
-        shared = self.shared
-        counting, most, tell, lock = shared.counting, shared.policy.bans.max, shared.teller.tell, shared.parts.paths.lock
-
-        def work(desk: Desk) -> bool:
-            with locked(lock):
-                moved = follow(desk.store)
-                Bans(desk.store, desk.sets, counting, most, tell).trim(now.wall)
-                return moved
-
-        def then(moved: bool | None, _: QuietgateError | None) -> None:  # one that failed has its turn at the next tick
-            shared.missed = shared.missed or bool(moved)
-            shared.publish_deeds()
-
-        shared.disk.do(work, then)
-
-    def _forget(self, now: float) -> None:
-        """What is older than the policy keeps, and what there is no room for: a slice at a time, and others' work between two."""
-        policy = self.shared.policy
-        attempts, logins, size = now - number(policy, "store.events"), now - number(policy, "store.logins"), number(policy, "store.size")
-
-        def then(more: bool | None, error: QuietgateError | None) -> None:
-            if error is not None:
-                self.shared.trouble("store", error.message)
-            elif more:
-                self.shared.disk.do(lambda desk: desk.store.forget_old(attempts, logins, size), then)
-
-        self.shared.disk.do(lambda desk: desk.store.forget_old(attempts, logins, size), then)
-        self.alerting.forget(now)
-
-    async def _watch_disk(self) -> None:
-        """A disk that does not answer is said; bans go on without it."""
-        while True:
-            await asyncio.sleep(1.0)
-            lasts = self.shared.disk.lasts()
-            if lasts > HANGS:
-                self.pending.late()
-                self.shared.trouble(
-                    "disk", f"the disk has not answered for more than {HANGS:.0f} s: bans are made all the same, and written when it does"
-                )
-                self.senses.ourselves(Instant(time.time(), time.monotonic()))
-            elif "disk" in self.shared.troubles:
-                self.shared.trouble("disk", "")
-                self.senses.ourselves(Instant(time.time(), time.monotonic()))
 
     async def _watchdog(self) -> None:
         usec = int(os.environ.get("WATCHDOG_USEC") or 0)

@@ -9,7 +9,7 @@ from quietgate.clock import Instant
 from quietgate.guard.alerts import Raise
 from quietgate.guard.detect import Finding
 from quietgate.net import Prefix
-from quietgate.sshlog.attempts import Attempt
+from quietgate.sshlog.connection import Attempt
 from quietgate.sshlog.lines import Trust
 from quietgate.values import Scope
 

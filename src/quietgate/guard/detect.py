@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from quietgate.net import Prefix
-from quietgate.sshlog.attempts import ROOT, Attempt, Outcome
+from quietgate.sshlog.attempts import ROOT
+from quietgate.sshlog.connection import Attempt, Outcome
 
 UNSURE_FOR_ONE = 3  # unsure endings that weigh as much as one guess
 NAMES = ("burst", "slow", "names", "root", "noise", "penalty")

@@ -24,7 +24,8 @@ from quietgate.guard.never import OF_THE_FLOOR, Never
 from quietgate.guard.sentences import Past, Sentences
 from quietgate.guard.widen import Neighbourhoods, Widen
 from quietgate.net import Counting, Prefix, PrefixSet, is_loopback
-from quietgate.sshlog.attempts import Attempt, Connections, Outcome
+from quietgate.sshlog.attempts import Connections
+from quietgate.sshlog.connection import Attempt, Outcome
 from quietgate.sshlog.lines import Event, Trust
 from quietgate.sshlog.sshd import Kind
 from quietgate.sshlog.twice import Twice

@@ -16,7 +16,7 @@ from quietgate.guard.engine import Check, Engine, Remember, Settings
 from quietgate.hindsight.digest import SHOWN, Digest, Source
 from quietgate.net import Prefix
 from quietgate.policy.model import Policy
-from quietgate.sshlog.attempts import Outcome
+from quietgate.sshlog.connection import Outcome
 from quietgate.sshlog.lines import Event, Trust
 from quietgate.values import Ban, Login, Scope
 

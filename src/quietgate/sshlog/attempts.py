@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import islice
 from math import inf
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from quietgate.net import Prefix, parse_address
 from quietgate.sshlog.authentication import KEYBOARD
+from quietgate.sshlog.connection import Attempt, Connection, Outcome, attempt_of, excused, guessed, name_given
 from quietgate.sshlog.disconnects import CHANGED
 from quietgate.sshlog.held import CROSSED, Held
 from quietgate.sshlog.lines import Event
@@ -44,75 +44,12 @@ KEPT_OVER = 256  # connections that a restart finds again
 ROOT = "root"
 
 
-class Outcome(StrEnum):
-    """How something ended: a guess that failed, a login, a broken handshake, a penalty of sshd's own.
-
-    UNSURE: a connection that ended with a name and without a login, of which the log does not show whether anything was tried.
-    EXCUSED: the guess told before was a right password, which the account refused.
-    """
-
-    FAILED = "failed"
-    SUCCEEDED = "succeeded"
-    NOISE = "noise"
-    PENALTY = "penalty"
-    UNSURE = "unsure"
-    EXCUSED = "excused"
-
-
-class Attempt(NamedTuple):
-    """One guess, login, broken handshake or penalty. `at` wall seconds as logged; `invalid`: the name does not exist here.
-
-    `times`: how many of them the evidence stands for.
-    """
-
-    at: float
-    address: Prefix
-    outcome: Outcome
-    user: str
-    invalid: bool
-    method: str
-    evidence: str
-    times: int = 1
-
-
 Key: TypeAlias = int | tuple[str, int] | tuple[str, Prefix | None, int]
-
-
-@dataclass(slots=True, eq=False)
-class _Connection:
-    address: Prefix | None
-    since: float
-    last: float
-    port: int = 0
-    password: int = 0  # "Failed" lines of all methods but keys and conversations
-    keyboard: int = 0  # "Failed keyboard-interactive"
-    asked: int = 0  # "error: PAM:", which says the same
-    pam: int = 0  # pam_unix and libpam's summary
-    other: int = 0  # other modules
-    claimed: int = 0  # of those that sshd's own words have accounted for in another process
-    talked: int = 0  # guesses for which a child's lines were taken
-    least: int = 0
-    emitted: int = 0
-    keys: bool = False
-    shown: bool = False  # its beginning was told: the log is verbose, and shows each method
-    modules_only: bool = True
-    unsure: bool = False
-    inside: bool = False
-    noisy: bool = False
-    invalid: bool = False
-    held: bool = False
-    host: str = ""
-    settled: bool = False  # the refusal of its right password was accounted for
-    user: str = ""
-    method: str = ""
-    trouble: str = ""  # a broken handshake whose address comes in a later line
-    ended: float | None = None
 
 
 # In Python 3.11 `Kind.FAILED` takes 65 ns and a global 8: what every line is asked stands here (bench/reading).
 _FAILED, _PAM_FAILED, _INVALID_USER = Kind.FAILED, Kind.PAM_FAILED, Kind.INVALID_USER
 _CLOSED, _CONNECTED, _ACCEPTED, _TOO_MANY, _ACCOUNT = Kind.CLOSED, Kind.CONNECTED, Kind.ACCEPTED, Kind.TOO_MANY, Kind.ACCOUNT_REFUSED
-_GUESSED = Outcome.FAILED
 _ENDS = frozenset({Kind.LEFT, Kind.ENDED})
 _ASIDE = frozenset({Kind.PENALTY, Kind.DROPPED, Kind.STRAIN, Kind.UNCLEAR})  # of no connection's process, or of nobody
 _NOISE = frozenset({Kind.NO_MATCH, Kind.BAD_PROTOCOL, Kind.BROKEN, Kind.TIMEOUT, Kind.CRASH, Kind.PROBED, Kind.REFUSED})
@@ -133,9 +70,9 @@ class Connections:
     unclear: int = 0
     next_due: float = inf  # wall seconds as logged
     _host: str | None = None
-    _open: OrderedDict[Key, _Connection] = field(default_factory=OrderedDict)
+    _open: OrderedDict[Key, Connection] = field(default_factory=OrderedDict)
     _held: Held = field(default_factory=Held)
-    _grace: deque[tuple[float, _Connection, Event]] = field(default_factory=deque)
+    _grace: deque[tuple[float, Connection, Event]] = field(default_factory=deque)
     _refused: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=256))  # right passwords that accounts refused
 
     def __len__(self) -> int:
@@ -154,7 +91,7 @@ class Connections:
         """What `snapshot` gave. Raises ValueError, TypeError or AddressError for anything else."""
         for host, pid, address, since, last, port, *numbers, keys, shown, modules, unsure, inside, noisy, invalid, user in rows[:KEPT_OVER]:
             password, keyboard, asked, pam, other, claimed, talked, least, emitted = (int(n) for n in numbers)
-            found = _Connection(parse_address(address), float(since), float(last), int(port), password, keyboard, asked, pam, other, claimed, talked, least,
+            found = Connection(parse_address(address), float(since), float(last), int(port), password, keyboard, asked, pam, other, claimed, talked, least,
                                 emitted, bool(keys), bool(shown), bool(modules), bool(unsure), bool(inside), bool(noisy), bool(invalid), user=str(user))  # fmt: skip
             found.host = str(host)
             self._host = str(host) if self._host is None else self._host
@@ -191,16 +128,16 @@ class Connections:
         """What is certain at wall second `at`, as logged: a module's lines of which sshd said nothing, keys of connections that are over."""
         found: list[Attempt] = []
         for speaker, event in self._held.due(at):
-            assert isinstance(speaker, _Connection)
+            assert isinstance(speaker, Connection)
             speaker.held = False
-            attempt = _guessed(event, speaker, final=True) if speaker.modules_only else None
+            attempt = guessed(event, speaker, final=True) if speaker.modules_only else None
             if attempt is not None:
                 found.append(attempt)
         while self._grace and (self._grace[0][0] <= at or len(self._grace) > MOST_KEYS):
             _, connection, event = self._grace.popleft()
             if connection.keys and connection.ended is None and not connection.inside and not connection.unsure:
                 connection.least = max(connection.least, 1)
-                attempt = _guessed(event, connection)
+                attempt = guessed(event, connection)
                 if attempt is not None:
                     found.append(attempt)
         self._when_next()
@@ -220,12 +157,12 @@ class Connections:
 
     def _aside(self, event: Event, said: Said) -> Attempt | None:
         if said.kind is Kind.PENALTY and said.address is not None:  # the listener's line: its process is no connection's
-            return _attempt(event, said.address, Outcome.PENALTY, said.times)
+            return attempt_of(event, said.address, Outcome.PENALTY, said.times)
         if said.kind is Kind.UNCLEAR:
             self.unclear += said.times
         return None
 
-    def _joined(self, event: Event, said: Said, known: _Connection | None, key: Key) -> Attempt | None:
+    def _joined(self, event: Event, said: Said, known: Connection | None, key: Key) -> Attempt | None:
         kind = said.kind
         if kind in _ENDS:
             return self._left(event, known) if known is not None else None
@@ -247,24 +184,24 @@ class Connections:
         if kind is _CLOSED:
             return self._closed(event, said, known)
         if kind is _INVALID_USER or kind in _REFUSALS:
-            _name(known, said)
+            name_given(known, said)
             known.least = max(known.least, said.times)
             known.method = known.method or kind.value
-            return _guessed(event, known)
+            return guessed(event, known)
         if kind is _TOO_MANY:
-            _name(known, said)
-            return _guessed(event, known) or self._unsure(event, known, "too-many")
+            name_given(known, said)
+            return guessed(event, known) or self._unsure(event, known, "too-many")
         if kind is _ACCOUNT:
             if said.method != "before":
-                return _excused(event, known)
+                return excused(event, known)
             self._refused.append((event.at, event.host, said.user or ""))
             return None
         known.shown = known.shown or kind is _CONNECTED
         return None
 
-    def _failed(self, event: Event, said: Said, known: _Connection) -> Attempt | None:
+    def _failed(self, event: Event, said: Said, known: Connection) -> Attempt | None:
         known.modules_only = False
-        _name(known, said)
+        name_given(known, said)
         method = said.method.removesuffix(" invalid")
         if method in ("publickey", "hostbased"):
             if not known.keys:
@@ -272,20 +209,20 @@ class Connections:
                 self._grace.append((known.since + GRACE, known, event))
                 self._when_next()
             known.method = known.method or method
-            return _guessed(event, known)
+            return guessed(event, known)
         if said.method in _NOT_GUESSES:
-            return _guessed(event, known)
+            return guessed(event, known)
         if self._refused and self._was_refused(event, known):
-            return _guessed(event, known)
+            return guessed(event, known)
         known.method = method
         if method.startswith("keyboard-interactive"):
             known.keyboard += said.times
         else:
             known.password += said.times
         self._of_a_child(event, known)
-        return _guessed(event, known)
+        return guessed(event, known)
 
-    def _was_refused(self, event: Event, known: _Connection) -> bool:
+    def _was_refused(self, event: Event, known: Connection) -> bool:
         """True if PAM has just said that the account refused this user: the password was right."""
         while self._refused and event.at - self._refused[0][0] > CROSSED:
             self._refused.popleft()
@@ -296,7 +233,7 @@ class Connections:
                 return True
         return False
 
-    def _pam(self, event: Event, said: Said, known: _Connection) -> Attempt | None:
+    def _pam(self, event: Event, said: Said, known: Connection) -> Attempt | None:
         if said.user is not None:
             known.user = said.user
         known.invalid = known.invalid or said.method.endswith("invalid")
@@ -305,20 +242,20 @@ class Connections:
             known.modules_only = False
             known.asked += said.times
             self._of_a_child(event, known)
-            return _guessed(event, known)
+            return guessed(event, known)
         if said.method == "pam":
             known.pam += said.times
         else:
             known.other += said.times
         if known.ended is not None:
-            return _guessed(event, known, final=True)
+            return guessed(event, known, final=True)
         if known.modules_only and not known.held and known.address is not None:
             known.held = True
             self._held.add(known, (known.host, known.address), event)
             self._when_next()
         return None
 
-    def _accepted(self, event: Event, known: _Connection) -> Attempt | None:
+    def _accepted(self, event: Event, known: Connection) -> Attempt | None:
         known.keys, known.inside = False, True
         known.emitted = max(known.emitted, 1)  # what ends a session later is no guess
         known.claimed = max(known.pam, known.other)
@@ -326,19 +263,19 @@ class Connections:
             return None
         known.user = event.said.user or known.user
         self._held.claim((known.host, known.address), known.user, known)
-        return _attempt(event, known.address, Outcome.SUCCEEDED, 1)
+        return attempt_of(event, known.address, Outcome.SUCCEEDED, 1)
 
-    def _closed(self, event: Event, said: Said, known: _Connection) -> Attempt | None:
-        _name(known, said)
+    def _closed(self, event: Event, said: Said, known: Connection) -> Attempt | None:
+        name_given(known, said)
         known.ended = event.at
         if (known.keys and not known.unsure) or said.method.startswith(CHANGED):
             known.least = max(known.least, 1)
-        attempt = _guessed(event, known, final=True)
+        attempt = guessed(event, known, final=True)
         if attempt is None and not known.shown:
             return self._unsure(event, known, said.method or "closed")
         return attempt
 
-    def _unsure(self, event: Event, known: _Connection, method: str) -> Attempt | None:
+    def _unsure(self, event: Event, known: Connection, method: str) -> Attempt | None:
         if known.emitted or known.unsure or known.address is None:
             return None
         known.unsure = True
@@ -346,24 +283,24 @@ class Connections:
             return None
         return Attempt(event.at, known.address, Outcome.UNSURE, known.user, known.invalid, known.method or method, event.message)
 
-    def _left(self, event: Event, known: _Connection) -> Attempt | None:
+    def _left(self, event: Event, known: Connection) -> Attempt | None:
         known.ended = event.at
         if known.address is None:
             return None
         if known.trouble and not known.noisy:
             known.noisy = True
-            return _attempt(event, known.address, Outcome.NOISE, 1)
+            return attempt_of(event, known.address, Outcome.NOISE, 1)
         if known.keys and not known.unsure:  # before 7.6 the last line does not tell whose connection it was
             known.least = max(known.least, 1)
-        return _guessed(event, known, final=True)
+        return guessed(event, known, final=True)
 
-    def _noise(self, event: Event, said: Said, known: _Connection | None, key: Key) -> Attempt | None:
+    def _noise(self, event: Event, said: Said, known: Connection | None, key: Key) -> Attempt | None:
         if said.kind is Kind.TIMEOUT:
             late = self._open.get(self._key(event._replace(pid=int(said.method)))) if said.method else known
             if late is not None and late.keys and late.address == said.address and late.ended is None:
                 late.ended = event.at
                 late.least = max(late.least, 1)
-                return _guessed(event, late, final=True)
+                return guessed(event, late, final=True)
         if said.address is None:
             connection = known if known is not None else self._opened(event, said, key)
             connection.trouble = said.kind
@@ -374,17 +311,17 @@ class Connections:
             known.noisy = True
         elif said.port or said.kind is Kind.BROKEN:  # a line of the connection's own process: there may be more of it
             self._opened(event, said, key).noisy = True
-        return _attempt(event, said.address, Outcome.NOISE, said.times)
+        return attempt_of(event, said.address, Outcome.NOISE, said.times)
 
-    def _opened(self, event: Event, said: Said, key: Key) -> _Connection:
+    def _opened(self, event: Event, said: Said, key: Key) -> Connection:
         while len(self._open) >= self.most:
             _, oldest = self._open.popitem(last=False)
             if oldest.ended is None and event.at - oldest.since <= FORGOTTEN_AFTER:
                 self.forgotten += 1
-        connection = self._open[key] = _Connection(said.address, event.at, event.at, said.port, host=event.host)
+        connection = self._open[key] = Connection(said.address, event.at, event.at, said.port, host=event.host)
         return connection
 
-    def _of_a_child(self, event: Event, known: _Connection) -> None:
+    def _of_a_child(self, event: Event, known: Connection) -> None:
         """What sshd says of a conversation accounts for what its child has said of it, or will say; so it does of a password in a log
         without process numbers. Whether the guess is told now does not matter: that the name is unknown was told before.
         """
@@ -402,7 +339,7 @@ class Connections:
 _AFTER_THE_END = frozenset({Kind.PAM_FAILED, Kind.CLOSED, Kind.LEFT, Kind.ENDED})
 
 
-def _over(connection: _Connection, event: Event) -> bool:
+def _over(connection: Connection, event: Event) -> bool:
     """True if this line is of another connection, of a process with the same number."""
     said = event.said
     if connection.port and said.port and connection.port != said.port and (
@@ -413,47 +350,3 @@ def _over(connection: _Connection, event: Event) -> bool:
 
 def _place_of(key: Key, host: str | None) -> tuple[str, int]:
     return (host or "", key) if isinstance(key, int) else (key[0], key[1])  # type: ignore[return-value]
-
-
-def _guessed(event: Event, connection: _Connection, *, final: bool = False) -> Attempt | None:
-    """The guesses that this line adds to those that were told already, if it adds any. `final`: nothing more will be said of what modules said."""
-    wanted = connection.password + max(connection.keyboard, connection.asked)
-    wanted = max(wanted, connection.least)
-    if final:
-        wanted = max(wanted, max(connection.pam, connection.other) - connection.claimed)
-    new = wanted - connection.emitted
-    if new <= 0 or connection.address is None:
-        return None
-    connection.emitted = wanted
-    return Attempt(event.at, connection.address, _GUESSED, connection.user, connection.invalid, connection.method, event.message, new)
-
-
-def _excused(event: Event, connection: _Connection) -> Attempt | None:
-    """A guess that was told was none."""
-    if connection.settled:
-        connection.settled = False
-        return None
-    if connection.password:
-        connection.password -= 1
-    elif connection.keyboard or connection.asked:
-        connection.keyboard, connection.asked = max(0, connection.keyboard - 1), max(0, connection.asked - 1)
-    else:
-        return None
-    if not connection.emitted or connection.address is None:
-        return None
-    connection.emitted -= 1
-    return Attempt(event.at, connection.address, Outcome.EXCUSED, connection.user, connection.invalid, "account", event.message)
-
-
-def _name(connection: _Connection, said: Said) -> None:
-    """Whose name was given, and whether it exists here."""
-    if said.user is not None:
-        connection.user = said.user
-    if said.method.endswith("invalid") or said.kind is _INVALID_USER:
-        connection.invalid = True
-
-
-def _attempt(event: Event, address: Prefix | None, outcome: Outcome, times: int) -> Attempt:
-    said = event.said
-    assert address is not None
-    return Attempt(event.at, address, outcome, said.user or "", False, said.method or said.kind.value, event.message, times)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from quietgate.net import BITS, Prefix
 from quietgate.state import failures
-from quietgate.state.database import Store, packed
+from quietgate.state.database import Store
+from quietgate.state.rows import packed
 from quietgate.state.sums import HOUR, TALLY
 from quietgate.values import Guessed, Noted, Parcel
 

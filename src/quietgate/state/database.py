@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 from quietgate.errors import Damaged, NotPermitted, StateError
-from quietgate.host.systemd import start_words
 from quietgate.net import BITS, Prefix
 from quietgate.state import failures
-from quietgate.state.database_file import FILES, make_database, unusable
+from quietgate.state.database_file import FILES, as_its_directory, make_database, open_read_only, unusable
+from quietgate.state.rows import mends, packed, prefix_of, row_of, scope_of
 from quietgate.state.schema import LATER, SCHEMA, TABLES, VERSION
 from quietgate.values import Ban, Guess, Login, Scope
 
@@ -41,7 +39,7 @@ class Store:
         with self.errors():
             _look_at(path)
             if read_only:
-                self.db = _open_read_only(path)
+                self.db = open_read_only(path)
                 self.db.execute("PRAGMA trusted_schema=OFF")
             else:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,7 +48,7 @@ class Store:
                     make_database(path)
                 self.db = sqlite3.connect(path, timeout=10, isolation_level=None)
                 if fresh:
-                    _as_its_directory(path)
+                    as_its_directory(path)
                 self.db.execute("PRAGMA trusted_schema=OFF")
                 self.db.execute("PRAGMA journal_mode=WAL")
                 self.db.execute("PRAGMA synchronous=FULL")
@@ -85,7 +83,7 @@ class Store:
         commit; when it raises, nothing is kept.
         """
         with self.transaction():
-            self.db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
+            self.db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (row_of(b) for b in bans))
             before_commit()
 
     def delete_bans(self, keys: Iterable[tuple[Prefix, Scope]], before_commit: Callable[[], object]) -> None:
@@ -108,7 +106,7 @@ class Store:
                 "WHERE until IS NULL OR until > ? ORDER BY version, first, length, scope", (now,)
             )  # fmt: skip
             for version, first, length, scope, since, until, reason, by in rows:
-                yield Ban(_prefix(version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
+                yield Ban(prefix_of(version, int.from_bytes(first, "big"), length), scope_of(scope), since, until, reason, by)
 
     def made_by(self, by: str, since: float, limit: int) -> list[tuple[int, bytes, int, float]]:
         """IP version, packed first address, length and wall second of the last `limit` bans that somebody made for cause after
@@ -128,7 +126,7 @@ class Store:
                 "SELECT scope, since, until, reason, author FROM bans WHERE version=? AND first=? AND length=?",
                 (prefix.version, packed(prefix), prefix.length),
             ).fetchall()
-        return [Ban(prefix, _scope(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
+        return [Ban(prefix, scope_of(scope), since, until, reason, by) for scope, since, until, reason, by in rows]
 
     def covering(self, address: Prefix, now: float) -> list[Ban]:
         """Bans in force whose prefix covers this one, the widest first. One statement: the guard asks before each of its bans."""
@@ -141,7 +139,7 @@ class Store:
                 f"WITH wider (at, n) AS (VALUES {wider}) SELECT first, length, scope, since, until, reason, author FROM wider CROSS JOIN bans "
                 "ON version=? AND first=at AND length=n WHERE until IS NULL OR until > ?", (*rows, version, now)
             ).fetchall()  # fmt: skip
-        return [Ban(_prefix(version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
+        return [Ban(prefix_of(version, int.from_bytes(first, "big"), length), scope_of(scope), since, until, reason, by)
                 for first, length, scope, since, until, reason, by in found]  # fmt: skip
 
     def within(self, prefix: Prefix, now: float) -> list[Ban]:
@@ -153,7 +151,7 @@ class Store:
                 "AND (length=? OR until IS NULL OR until > ?) ORDER BY first, length",
                 (prefix.version, packed(prefix), prefix.last.to_bytes(size, "big"), prefix.length, prefix.length, now),
             ).fetchall()
-        return [Ban(_prefix(prefix.version, int.from_bytes(first, "big"), length), _scope(scope), since, until, reason, by)
+        return [Ban(prefix_of(prefix.version, int.from_bytes(first, "big"), length), scope_of(scope), since, until, reason, by)
                 for first, length, scope, since, until, reason, by in rows]  # fmt: skip
 
     def of_other_length(self, version: int, scope: Scope, length: int, now: float) -> list[Ban]:
@@ -163,7 +161,7 @@ class Store:
                 "SELECT first, length, since, until, reason, author FROM bans WHERE version=? AND scope=? AND length<>? "
                 "AND (until IS NULL OR until > ?) ORDER BY first, length", (version, scope.value, length, now)
             ).fetchall()  # fmt: skip
-        return [Ban(_prefix(version, int.from_bytes(f, "big"), n), scope, since, until, reason, by)
+        return [Ban(prefix_of(version, int.from_bytes(f, "big"), n), scope, since, until, reason, by)
                 for f, n, since, until, reason, by in rows]  # fmt: skip
 
     def soonest(self, count: int, now: float) -> list[Ban]:
@@ -173,7 +171,7 @@ class Store:
                 "SELECT version, first, length, scope, since, until, reason, author FROM bans "
                 "WHERE until IS NULL OR until > ? ORDER BY until IS NULL, until, since LIMIT ?", (now, count)
             ).fetchall()  # fmt: skip
-        return [Ban(_prefix(v, int.from_bytes(f, "big"), n), _scope(scope), since, until, reason, by)
+        return [Ban(prefix_of(v, int.from_bytes(f, "big"), n), scope_of(scope), since, until, reason, by)
                 for v, f, n, scope, since, until, reason, by in rows]  # fmt: skip
 
     def count(self, now: float) -> int:
@@ -226,7 +224,7 @@ class Store:
             rows = self.db.execute(
                 f"SELECT user, version, address, latest, witness FROM {table} WHERE latest > ? ORDER BY latest DESC, user", (since,)
             ).fetchall()
-        return [Login(user, _prefix(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
+        return [Login(user, prefix_of(v, int.from_bytes(a, "big"), BITS[v]), at, witness) for user, v, a, at, witness in rows]
 
     def put_floor(self, rows: Iterable[tuple[Prefix, int]], until: float) -> None:
         """Keep these addresses of administrators (with their user numbers) open until wall time `until`, or longer if they were."""
@@ -242,7 +240,7 @@ class Store:
             rows = self.db.execute(
                 "SELECT version, address, uid, until FROM floor WHERE until > ? ORDER BY version, address", (now,)
             ).fetchall()
-        return [(_prefix(v, int.from_bytes(a, "big"), BITS[v]), uid, until) for v, a, uid, until in rows]
+        return [(prefix_of(v, int.from_bytes(a, "big"), BITS[v]), uid, until) for v, a, uid, until in rows]
 
     def drop_floor(self, prefix: Prefix) -> None:
         """Take every address in this prefix off the floor."""
@@ -257,7 +255,7 @@ class Store:
         when their ban ends), how far was read.
         """
         with self.transaction():
-            self.db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_row(b) for b in bans))
+            self.db.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (row_of(b) for b in bans))
             self.db.executemany(
                 "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -286,7 +284,7 @@ class Store:
                 "SELECT version, source, length, at, until, reason FROM observed WHERE at > ? ORDER BY at", (since,)
             ).fetchall()
         return [
-            Ban(_prefix(v, int.from_bytes(s, "big"), n), Scope.SSH, at, until, reason, "observed") for v, s, n, at, until, reason in rows
+            Ban(prefix_of(v, int.from_bytes(s, "big"), n), Scope.SSH, at, until, reason, "observed") for v, s, n, at, until, reason in rows
         ]
 
     def past(self, source: Prefix) -> tuple[int, float]:
@@ -330,7 +328,7 @@ class Store:
             )
             for at, version, source, address, outcome, user, method, times in rows:
                 bits = BITS[version]
-                first, one = (_prefix(version, int.from_bytes(b, "big"), bits) for b in (source, address))
+                first, one = (prefix_of(version, int.from_bytes(b, "big"), bits) for b in (source, address))
                 yield Guess(at, first, one, outcome, user, method, "", times)
 
     def forget_old(self, attempts: float, logins: float, size: int) -> bool:
@@ -373,7 +371,7 @@ class Store:
                     f"SELECT {columns}, {which} FROM bans WHERE until IS NULL OR until > ? GROUP BY version, scope, length", (now,)
                 )
             ]
-        return [Ban(_prefix(v, int.from_bytes(f, "big"), n), _scope(scope), since, until, reason, by)
+        return [Ban(prefix_of(v, int.from_bytes(f, "big"), n), scope_of(scope), since, until, reason, by)
                 for v, f, n, scope, since, until, reason, by, _ in rows]  # fmt: skip
 
     def shift(self, first: float, last: float, by: float, about: Iterable[tuple[str, str]]) -> None:
@@ -422,7 +420,7 @@ class Store:
             yield
         except sqlite3.Error as error:
             if damaged(error):
-                raise Damaged(f"{self._path}: {error}", _mends()) from None
+                raise Damaged(f"{self._path}: {error}", mends()) from None
             # SQLite says only that it could not open it; whose fault that is shows at the folder, which is root's alone.
             if isinstance(error, sqlite3.OperationalError) and not os.access(self._path.parent, os.X_OK):
                 raise NotPermitted(f"{self._path} may not be used by this user", "run this as root, with sudo") from None
@@ -436,64 +434,9 @@ class Store:
 def _look_at(path: Path) -> None:
     wrong = next(filter(None, (unusable(path, suffix) for suffix in FILES)), "")
     if wrong:
-        raise Damaged(wrong, _mends())
-
-
-def _mends() -> str:
-    return (
-        f"the guard mends it when it starts, and keeps what can be read: {start_words('quietgate-guard', 'restart')}; nothing was changed"
-    )
+        raise Damaged(wrong, mends())
 
 
 def damaged(error: sqlite3.Error) -> bool:
     """True if SQLite says that the file is not a database, or not whole."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _as_its_directory(path: Path) -> None:
-    """Whoever made the file: it belongs to whom the directory does, and is as open as that. SQLite takes it for its other files."""
-    about = path.parent.stat()
-    path.chmod(0o660 if about.st_mode & stat.S_IWGRP else 0o600)
-    if about.st_uid != os.geteuid():
-        with contextlib.suppress(PermissionError):  # a root without CAP_CHOWN: it is the group's
-            os.chown(path, about.st_uid, about.st_gid, follow_symlinks=False)
-
-
-def _open_read_only(path: Path) -> sqlite3.Connection:
-    def connect(how: str) -> sqlite3.Connection:
-        db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=10, isolation_level=None)
-        db.execute("PRAGMA schema_version")
-        return db
-
-    try:
-        return connect("mode=ro")
-    except sqlite3.OperationalError:
-        # On a read-only disk SQLite cannot make its WAL index. Without a WAL there is nothing that it would need it for.
-        log = path.with_name(path.name + "-wal")
-        if not path.exists() or (log.exists() and log.stat().st_size):
-            raise
-        return connect("immutable=1")
-
-
-def _row(b: Ban) -> tuple[int, bytes, int, str, float, float | None, str, str]:
-    return (b.prefix.version, packed(b.prefix), b.prefix.length, b.scope.value, b.since, b.until, b.reason, b.by)
-
-
-def _prefix(version: int, value: int, length: int) -> Prefix:
-    """A row's prefix. SQLite has no checksums: a row may hold what nobody wrote. Raises Damaged."""
-    try:
-        return Prefix(version, value, length)
-    except ValueError as error:
-        raise Damaged(f"the database holds what nobody wrote: {error}", _mends()) from None
-
-
-def _scope(text: str) -> Scope:
-    try:
-        return Scope(text)
-    except ValueError as error:
-        raise Damaged(f"the database holds what nobody wrote: {error}", _mends()) from None
-
-
-def packed(prefix: Prefix) -> bytes:
-    """The first address as the tables have it."""
-    return prefix.value.to_bytes(BITS[prefix.version] // 8, "big")

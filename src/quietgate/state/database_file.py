@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 from quietgate.host.files import NO_REPLACE, is_regular, remove, rename
 from quietgate.host.reading import opened
@@ -46,3 +48,30 @@ def make_database(path: Path) -> None:
             rename(fresh, path, NO_REPLACE)
     finally:
         remove(fresh)
+
+
+def as_its_directory(path: Path) -> None:
+    """Whoever made the file: it belongs to whom the directory does, and is as open as that. SQLite takes it for its other files."""
+    about = path.parent.stat()
+    path.chmod(0o660 if about.st_mode & stat.S_IWGRP else 0o600)
+    if about.st_uid != os.geteuid():
+        with contextlib.suppress(PermissionError):  # a root without CAP_CHOWN: it is the group's
+            os.chown(path, about.st_uid, about.st_gid, follow_symlinks=False)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing. Raises sqlite3.Error."""
+
+    def connect(how: str) -> sqlite3.Connection:
+        db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=10, isolation_level=None)
+        db.execute("PRAGMA schema_version")
+        return db
+
+    try:
+        return connect("mode=ro")
+    except sqlite3.OperationalError:
+        # On a read-only disk SQLite cannot make its WAL index. Without a WAL there is nothing that it would need it for.
+        log = path.with_name(path.name + "-wal")
+        if not path.exists() or (log.exists() and log.stat().st_size):
+            raise
+        return connect("immutable=1")
