@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,53 @@ def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path, monkeypa
     said: list[str] = []
     assert not Receiver(str(program), None, said.append).tell(ban("192.0.2.1"))
     assert "it took more than" in said[0]
+
+
+def test_what_a_program_leaves_running_and_how_much_it_says_hold_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "WITHIN", 20.0)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n(sleep 30) &\nhead -c 20000000 /dev/zero >&2\nexit 3\n")
+    program.chmod(0o755)
+    said: list[str] = []
+    begin = time.monotonic()
+    assert not Receiver(str(program), None, said.append).tell(ban("192.0.2.1"))
+    assert "it ended with 3" in said[0]
+    assert len(said[0]) < 4000
+    assert time.monotonic() - begin < 15
+
+
+def test_a_program_in_a_place_that_others_may_change_is_not_started(tmp_path: Path) -> None:
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    program = place / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/never\n")
+    program.chmod(0o755)
+    said: list[str] = []
+    assert not Receiver(str(program), None, said.append).tell(ban("192.0.2.1"))
+    assert f"others than root may change what lies in {place}" in said[0]
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 500 no\r\n\r\n", b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\n\r\n", b""]
+)
+def test_a_receiver_that_answers_nonsense_gets_the_next_one_too(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        heard: list[bytes] = []
+
+        def serve() -> None:
+            for _ in range(2):
+                one, _ = server.accept()
+                with one:
+                    heard.append(one.recv(65536))
+                    one.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said: list[str] = []
+        receiver = Receiver(f"http://127.0.0.1:{server.getsockname()[1]}/", None, said.append)
+        for n in range(2):
+            assert not receiver.tell(ban(f"192.0.2.{n}"))
+        thread.join(10)
+    assert (len(heard), len(said)) == (2, 2)

@@ -120,7 +120,7 @@ def test_who_listens_and_does_not_read_is_dropped(guard: Guarded) -> None:
     with client(guard) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         s.sendall(b'{"ask": "events"}\n')
-        assert reply(s) == {"form": "quietgate/listening", "version": 1, "listening": True}
+        assert reply(s)["listening"]
         line = "2026-11-24T18:00:00+00:00 host sshd[{}]: Failed password for root from 198.19.{}.{} port 5 ssh2\n"
         with guard.log.open("a") as log:
             log.write("".join(line.format(n, 10 + n % 80, n % 250) for n in range(10_000)))
@@ -142,7 +142,7 @@ def test_clients_are_bounded_and_root_gets_in_when_the_others_took_every_place(g
             with contextlib.suppress(OSError):
                 s.sendall(b'{"ask": "events"}\n')
         said = [reply(s) for s in held]
-        assert said.count({"form": "quietgate/listening", "version": 1, "listening": True}) < len(held)
+        assert sum("listening" in one for one in said) < len(held)
         assert any(r.get("id") == "busy" for r in said)
     wait_for(lambda: guard.status() is not None, "and when they are gone it answers")
 

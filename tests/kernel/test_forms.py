@@ -9,7 +9,6 @@ from tests.kernel.forms import printed
 from tests.kernel.lab import Pair
 
 PYTHON = {"string": (str,), "number": (int, float), "boolean": (bool,), "array": (list,), "object": (dict,), "null": (type(None),)}
-SEEN_ELSEWHERE = 8  # forms that this small server does not print: trials, acknowledged alerts …
 
 
 @pytest.mark.long

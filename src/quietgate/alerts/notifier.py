@@ -42,8 +42,9 @@ class Alerting:
         self._quiet = Quiet(manners(guard.policy))
         self._dirty: dict[tuple[Topic, str], None] = {}
         self._unwritten: list[Parcel] = []
-        self._writing: dict[tuple[Topic, str], None] = {}
-        self._again = False  # more is to be written than what is being written
+        self._writing: dict[tuple[Topic, str], None] | None = None  # what a commit on its way holds
+        self._carried = 0  # messages that it holds
+        self._again = False  # more is to be written than that
         self._due: asyncio.TimerHandle | None = None
         self._digest_tried = float("-inf")
         self._usual, self._kept = "", float("-inf")  # what was written of it, and when
@@ -116,7 +117,13 @@ class Alerting:
         usual = json.dumps(self._guard.engine.alerts.snapshot())
         if usual != self._usual and now.mono - self._kept > KEEP:
             self._usual, self._kept = usual, now.mono
-            self._guard.disk.do(lambda desk: desk.store.put_about(USUAL, usual))
+
+            def then(_: None, error: QuietgateError | None) -> None:
+                if error is not None:
+                    self._kept = float("-inf")  # the next tick tries again
+                    self._usual = ""
+
+            self._guard.disk.do(lambda desk: desk.store.put_about(USUAL, usual), then)
 
     def _digest(self, now: Instant) -> None:
         """When its time has come, a process of its own looks at everything and writes it."""
@@ -180,7 +187,7 @@ class Alerting:
         self._unwritten += fresh
         keys = [k for k in self._dirty if k in self._quiet.things]
         noted = [messages.noted(self._quiet.things[k], now.wall - now.mono) for k in keys]
-        if (noted or self._unwritten) and not (self._writing and not noted and not fresh):
+        if noted or self._unwritten:
             self._write(keys, noted, now)
         self.delivery.take(fresh)
         if self._due is None:
@@ -188,14 +195,15 @@ class Alerting:
 
     def _write(self, keys: list[tuple[Topic, str]], noted: list[Noted], now: Instant) -> None:
         """Give it to the disk. What happens meanwhile is written after it."""
-        if self._writing:
-            self._again = True
+        if self._writing is not None:
+            self._again = self._again or bool(noted) or len(self._unwritten) > self._carried
             return
         self._writing, self._dirty = dict(self._dirty), {}
         parcels, sent = list(self._unwritten), json.dumps(self._quiet.snapshot(now))
+        self._carried = len(parcels)
 
         def then(ids: list[int] | None, error: QuietgateError | None) -> None:
-            before, self._writing = self._writing, {}
+            before, self._writing = self._writing or {}, None
             again, self._again = self._again, False
             if ids is not None:
                 self._guard.trouble("record", "")

@@ -2,11 +2,12 @@
 
 A process of its own listens to the guard's events and tells them, so that no ban waits for one of them and none has the guard's rights. A
 program is started with two words (the event and its source), one JSON object on standard input, and no shell. What it may be told
-is what `quietgate events --json` prints; a source is a prefix, never text of a stranger's.
+is what `quietgate events --json` prints; a source is a prefix, never text of a stranger's. What fails is said, and not tried again.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import queue
@@ -21,7 +22,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from quietgate.control.client import connected
 from quietgate.errors import QuietgateError
@@ -140,29 +142,45 @@ def _run(program: str, event: dict[str, Any]) -> str:
                                  stderr=subprocess.PIPE, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, start_new_session=True)  # fmt: skip
     except OSError as error:
         return f"it cannot be started ({error.strerror or error})"
+    assert child.stdin is not None
+    assert child.stderr is not None
+    said: list[bytes] = []
+    reader = threading.Thread(target=_hear, args=(child.stderr, said), daemon=True)
+    reader.start()
     try:
-        _, said = child.communicate(json.dumps(event).encode() + b"\n", timeout=WITHIN)
+        with suppress(OSError), child.stdin:  # it need not read; a form is far less than a pipe holds
+            child.stdin.write(json.dumps(event).encode() + b"\n")
+        child.wait(WITHIN)
     except subprocess.TimeoutExpired:
         with suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         return f"it was ended: it took more than {WITHIN:.0f} seconds"
-    except OSError as error:
-        return str(error)
-    finally:
-        if child.stderr is not None:
-            child.stderr.close()
-    return f"it ended with {child.returncode}: {safe(said[:SAID].decode(errors='replace').strip())}" if child.returncode else ""
+    reader.join(1.0)  # what it has left running may hold the pipe
+    return f"it ended with {child.returncode}: {safe(b''.join(said).decode(errors='replace').strip())}" if child.returncode else ""
+
+
+def _hear(stream: IO[bytes], said: list[bytes]) -> None:
+    """Keep the beginning of what it complains, and let the rest pass."""
+    left = SAID
+    with stream:
+        while chunk := os.read(stream.fileno(), 65536):
+            said.append(chunk[:left])
+            left -= len(said[-1])
 
 
 def _not_ours(program: str) -> str:
     """Why a program is not started: whoever could write it would decide what this user does."""
+    place = os.path.realpath(program)
     try:
-        found = os.stat(program)
+        found = os.stat(place)
+        above = [p for p in Path(place).parents if (d := p.stat()).st_uid != 0 or (d.st_mode & 0o022 and not d.st_mode & stat.S_ISVTX)]
     except OSError as error:
         return f"it is not started: {error.strerror}"
     if not stat.S_ISREG(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
         return "it is not started: it must be a file of root's that nobody else may write (chown root, chmod 755)"
+    if above:
+        return f"it is not started: others than root may change what lies in {above[0]} (chown root, chmod 755)"
     return ""
 
 
@@ -170,11 +188,11 @@ def _post(url: str, event: dict[str, Any]) -> str:
     request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json", "User-Agent": "quietgate"})  # noqa: S310  the policy names it
     try:
         with _OPENER.open(request, timeout=WITHIN) as answer:
-            answer.read(4096)
+            answer.read1(4096)
     except urllib.error.HTTPError as error:
         return f"it answers {error.code}"
-    except (OSError, ValueError) as error:
-        return safe(str(getattr(error, "reason", error)))[:SAID]
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return safe(str(getattr(error, "reason", error)) or type(error).__name__)[:SAID]
     return ""
 
 

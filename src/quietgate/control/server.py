@@ -3,7 +3,7 @@
     {"ask": "status"}                     -> one object
     {"ask": "measures"}                   -> the same, with the figures of the kernel and the store: as of the last second
     {"ask": "events"}                     -> one object, then one for each event, until either side hangs up
-    {"ask": "events", "since": 17}        -> the same, and before what comes the deeds after number 17, at most 10,000
+    {"ask": "events", "since": 17}        -> the same, and before what comes the deeds after number 17
     {"ask": "version"}                    -> which quietgate this is, and the version of the forms
     {"ask": "changed", "what": "bans"}    -> root: bans (or "policy", "alerts", "messages", "history") were changed by a command: look again
 Who asks is known from the kernel (SO_PEERCRED): changes need root, the rest root or `control.group`. Everything a client
@@ -44,13 +44,13 @@ class Control:
 
     def __init__(
         self, path: Path, group: str, answer: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]],
-        recorded: Callable[[int], list[dict[str, Any]]] = lambda _: [],
+        recorded: Callable[[int], list[dict[str, Any]]] = lambda _: [], newest: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
-        """`recorded` gives the deeds after a number, the oldest first."""
+        """`recorded` gives some of the deeds after a number, the oldest first, and none when there are no more; `newest` the last number."""
         self._path = path
         self._group = group
         self._answer = answer
-        self._recorded = recorded
+        self._recorded, self._newest = recorded, newest
         self._clients = 0
         self._listeners: set[asyncio.Queue[bytes]] = set()
         self._server: asyncio.Server | None = None
@@ -159,11 +159,12 @@ class Control:
         self._listeners.add(queue)
         gone = asyncio.ensure_future(reader.read(1))
         try:
-            await self._say(writer, {"form": "quietgate/listening", "version": 1, "listening": True})
-            last = since or 0
-            for event in self._recorded(last) if since is not None else ():
-                last = event["seq"]
-                await self._say(writer, event)
+            last = self._newest() if since is None else since
+            await self._say(writer, {"form": "quietgate/listening", "version": 1, "listening": True, "seq": last})
+            while since is not None and (some := self._recorded(last)):
+                for event in some:
+                    last = event["seq"]
+                    await self._say(writer, event)
             while True:
                 following = asyncio.ensure_future(queue.get())
                 done, _ = await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -99,6 +99,7 @@ class Pending:
         if jump is None:
             return
         if self._writing is not None:  # its bans bear the old time, and would be written after the store has moved
+            self._more = False  # what waits behind it is moved first
             self.shared.disk.finish(CLOCK_WAITS)
         self.shared.log(f"warning: the clock was set by {jump.by:+.0f} s: bans that were made meanwhile move with it")
         self.bans = [replace(b, since=b.since + jump.by, until=None if b.until is None else b.until + jump.by) for b in self.bans]
@@ -121,6 +122,7 @@ class Pending:
         self.look_at_the_clock()
         if self._writing is not None:
             self._more = True
+            self._bound()
             return
         if not (self.bans or self.guesses or self._places or self._jumped):
             return
@@ -207,11 +209,15 @@ class Pending:
             self._writing = replace(batch, published=len(batch.bans))
 
     def _keep(self, seconds: float) -> None:
-        del self.guesses[: max(0, len(self.guesses) - MOST * 4)]  # a command may hold the lock for minutes
+        self._bound()
         for ban, at in list(zip(self.bans, self._decided, strict=True))[self._published :]:
             self.shared.control.publish(event(made(ban, at)))  # who listens need not wait for that; it has no number yet
         self._published = len(self.bans)
         self._again(seconds)
+
+    def _bound(self) -> None:
+        """A command may hold the lock for minutes, and a disk hang: the oldest attempts go, bans stay."""
+        del self.guesses[: max(0, len(self.guesses) - MOST * 4)]
 
     def _again(self, seconds: float) -> None:
         with contextlib.suppress(RuntimeError):  # no loop: the guard has stopped

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ from quietgate.state.database import Store
 from quietgate.state.disk import Thread
 from quietgate.values import Session, Surroundings
 
+LATELY = 5.0  # seconds after a mending in which damage that is told of is the old one
 MANY_FOR = 30 * 86400.0  # seconds in which logins of several users from one address count together
 
 
@@ -83,6 +84,8 @@ class Shared:
     disk: Thread = field(init=False)
     troubles: dict[str, str] = field(default_factory=dict)  # by what is in trouble
     missed: bool = False  # the kernel may lack bans that are in the store
+    _mended: float = float("-inf")  # CLOCK_MONOTONIC at which the database was mended
+    on_damage: Callable[[], None] = field(default=lambda: None)  # what is done about a damaged database
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     teller: Teller = field(init=False)
     published: int = 0  # the highest number of the history that listeners were told of
@@ -90,7 +93,7 @@ class Shared:
     def __post_init__(self) -> None:
         """What was done before this guard began is not told as it begins."""
         self.teller = Teller(Log(self.parts.paths.root))
-        self.disk = Thread(self.parts.store)
+        self.disk = Thread(self.parts.store, lambda said: self.trouble("task", said))
         self._skip_deeds()
 
     @property
@@ -117,8 +120,8 @@ class Shared:
         def then(found: _Known | None, error: QuietgateError | None) -> None:
             if found is not None:
                 self.know(found)
-            elif isinstance(error, Damaged):
-                self.trouble("store", error.message)  # the next commit mends it
+            elif error is not None:
+                self.refused(error)
             if not ended.done():
                 ended.set_result(None)
 
@@ -148,11 +151,21 @@ class Shared:
             self.around = around
             self.engine.change(settings(self.prepared, around))
 
+    def refused(self, error: QuietgateError) -> None:
+        """The disk did not do what it was given, and it is looked at again some time: a damaged database is mended at once."""
+        if isinstance(error, Damaged):
+            self.on_damage()
+
     def mend(self) -> None:
-        """A damaged database: what can be read of it goes on in a new one. Raises QuietgateError where that cannot be done."""
+        """A damaged database: what can be read of it goes on in a new one. Raises QuietgateError where that cannot be done. Work that was on its
+        way found the old one, too: what it says of that is no news.
+        """
+        if time.monotonic() - self._mended < LATELY:
+            return
         with locked(self.parts.paths.lock, 5):
             said = mend(self.parts)
             damaged, self.store = self.store, self.parts.store()
+        self._mended = time.monotonic()
         damaged.close()
         self.disk.reopen()
         self._skip_deeds()

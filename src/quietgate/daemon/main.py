@@ -15,7 +15,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, cast
 
 from quietgate.alerts.notifier import Alerting
@@ -62,7 +61,7 @@ from quietgate.state.database import Store
 from quietgate.values import Ban, Guess
 
 COUNTED = (Outcome.FAILED, Outcome.NOISE, Outcome.PENALTY)  # what speaks against a whole network
-MOST_RECORDED = 10_000  # deeds that a listener is told of who asks what he missed
+AT_ONCE = 200  # deeds that are read at once for a listener who asks what was missed
 STOP_WAITS = 80.0  # seconds that a guard which stops waits for the disk; systemd gives it 90
 TICK = 30.0  # seconds between two looks at windows, sessions and retention
 RELOAD_AGAIN = 2.0  # seconds after which a policy that could not be read is read again
@@ -79,10 +78,11 @@ class Daemon:
         values = prepared.policy.values
         around = surroundings(parts.paths.root)
         engine = core.Engine(settings(prepared, around), self._past, self._until, history=self._history)
-        control = Control(parts.paths.control, str(values["control.group"]), self._answer, self._recorded)
+        control = Control(parts.paths.control, str(values["control.group"]), self._answer, self._recorded, self._newest)
         self.shared = Shared(parts, _opened(parts), SetWriter(), prepared, engine, control, around)
         self.engine, self.control = engine, control
         self.pending = Pending(self.shared)
+        self.shared.on_damage = self.pending.mend
         self.alerting = Alerting(self.shared)
         self.welcome = Welcome(self.shared, lambda found: self.alerting.take([found]))
         self.names = self._names()
@@ -385,8 +385,13 @@ class Daemon:
 
     def _recorded(self, since: int) -> list[dict[str, Any]]:
         with contextlib.suppress(StateError):
-            return [form_of(d) for d in islice(deeds.read(self.shared.store, after=since), MOST_RECORDED)]
+            return [form_of(d) for d in deeds.read(self.shared.store, after=since, limit=AT_ONCE)]
         return []
+
+    def _newest(self) -> int:
+        with contextlib.suppress(StateError):
+            return deeds.newest(self.shared.store)
+        return 0
 
     async def _answer(self, name: str, asked: dict[str, Any]) -> dict[str, Any]:
         if name == "measures":

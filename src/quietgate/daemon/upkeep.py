@@ -37,7 +37,9 @@ class Upkeep:
                 Bans(desk.store, desk.sets, counting, most, tell).trim(now.wall)
                 return moved
 
-        def then(moved: bool | None, _: QuietgateError | None) -> None:  # one that failed has its turn at the next tick
+        def then(moved: bool | None, error: QuietgateError | None) -> None:
+            if error is not None:
+                shared.refused(error)  # its turn comes again at the next tick
             shared.missed = shared.missed or bool(moved)
             shared.publish_deeds()
 
@@ -50,7 +52,7 @@ class Upkeep:
 
         def then(more: bool | None, error: QuietgateError | None) -> None:
             if error is not None:
-                self._shared.trouble("store", error.message)
+                self._shared.refused(error)
             elif more:
                 self._shared.disk.do(lambda desk: desk.store.forget_old(attempts, logins, size), then)
 

@@ -1,7 +1,8 @@
 """One thread that writes, so that no ban waits for a disk.
 
 Work is done in the order in which it was given, with a store and a netlink socket of the thread's own; what came of it is told in the loop
-that gave it. A disk that does not answer holds up what follows here, and nobody else. Reads go on beside it: SQLite's WAL lets them.
+that gave it. A disk that does not answer holds up what follows here, and nobody else. Reads go on beside it: SQLite's WAL lets them. Of what
+waits there is a most: more is refused at once, as a full disk refuses it, and whoever gave it keeps it or lets it go.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from quietgate.errors import QuietgateError, StateError
 from quietgate.host.netlink import SetWriter
 from quietgate.state.database import Store
 
+MOST = 1000  # pieces of work that wait
 T = TypeVar("T")
 Then: TypeAlias = Callable[[T | None, QuietgateError | None], object]
 
@@ -44,13 +46,17 @@ class _Job:
     then: Then[Any] | None
     result: Any = None
     error: QuietgateError | None = None
+    bug: str = ""
 
 
 @dataclass(slots=True)
 class Thread:
-    """The real one. `opens` gives the store; it is called in the thread, and again after `reopen`."""
+    """The real one. `opens` gives the store; it is called in the thread, and again after `reopen`. `tell` is told, in the loop, of errors that
+    nobody has expected.
+    """
 
     opens: Callable[[], Store]
+    tell: Callable[[str], object]
     outstanding: int = 0  # work whose end nobody was told of yet
     begun: float | None = None  # CLOCK_MONOTONIC at which the work of now began
     _given: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
@@ -67,8 +73,13 @@ class Thread:
             self._thread.start()
         with contextlib.suppress(RuntimeError):  # no loop: whoever gave it waits with `finish`
             self._loop = asyncio.get_running_loop()
+        job = _Job(work, then)
         self.outstanding += 1
-        self._given.put(_Job(work, then))
+        if self.outstanding > MOST:
+            job.error = StateError("the disk does not answer, and too much waits for it", "see to the disk; nothing was changed")
+            self._ended(job)
+        else:
+            self._given.put(job)
 
     def reopen(self) -> None:
         """The database is another file now."""
@@ -103,6 +114,8 @@ class Thread:
 
     def _tell(self, job: _Job) -> None:
         self.outstanding -= 1
+        if job.bug:
+            self.tell(job.bug)
         if job.then is not None:
             job.then(job.result, job.error)
 
@@ -110,6 +123,12 @@ class Thread:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._tell(self._done.get_nowait())
+
+    def _ended(self, job: _Job) -> None:
+        self._done.put(job)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed: `finish` tells
+                self._loop.call_soon_threadsafe(self._tell_all)
 
     def _work(self) -> None:
         desk: Desk | None = None
@@ -127,11 +146,9 @@ class Thread:
             except QuietgateError as error:
                 job.error = error
             except Exception as error:  # noqa: BLE001  whatever it is, the next one has its turn, and whoever gave it is told
-                job.error = StateError(f"{type(error).__name__}: {ascii(str(error))[:200]}", "nothing was changed")
+                job.bug = f"{type(error).__name__}: {ascii(str(error))[:200]}"
+                job.error = StateError(job.bug, "nothing was changed")
             self.begun = None
-            self._done.put(job)
-            if self._loop is not None:
-                with contextlib.suppress(RuntimeError):  # it is closed: `finish` tells
-                    self._loop.call_soon_threadsafe(self._tell_all)
+            self._ended(job)
         if desk is not None:
             desk.store.close()

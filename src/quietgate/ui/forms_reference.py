@@ -112,7 +112,7 @@ FORMS: dict[str, tuple[str, Keys, Keys]] = {
         "figures": ("object", "of the engine"), "alerts": ("object", ""), "heard": ("object", "attempts by outcome, and logins"), "places": ("object", "freed, ended"),
         "startups": ("list", "as in status"), "trial": ("null or list", "number, end"), "sources": ("list", "name, trust, last, events, trouble, lines, unread"),
     }, {"measures": ("object", "the kernel's and the store's figures")}),
-    "listening": ("the socket, to `events`", {"listening": ("boolean", "true")}, {}),
+    "listening": ("the socket, to `events`", {"listening": ("boolean", "true"), "seq": ("number", "of the last deed before what follows; 0: there is none")}, {}),
     "ok": ("the socket, to `changed`", {"ok": ("boolean", "true")}, {}),
     "version": ("the socket, to `version`", {"product": ("text", "version of quietgate"), "forms": ("number", "of all forms")}, {}),
     "event ban": ("`events`, the socket", {**_DEED, "source": ("text", "prefix"), "scope": ("text", "ssh or host"), "until": ("null or number", "wall second"), "detector": ("text", "as in ban")}, {"seq": ("number", _SEQ)}),
@@ -147,8 +147,9 @@ wrong words on the command line too, and the same for people on standard error.
 
 **The socket.** `/run/quietgate/guard/control`: a JSON object a line, both ways, for root and the members of `control.group`.
 `{"ask": "status"}`, `{"ask": "measures"}`, `{"ask": "version"}` are answered once. `{"ask": "events"}` is answered with `listening`, then one object
-for each event. With `"since": SEQ` the deeds after that number come first, at most 10,000: a front end that keeps the last `seq` misses nothing
-and shows nothing twice, whatever is restarted. `examples/live_bans.py` is one of 57 lines. A reader that is 1,000 events behind is dropped with an error
+for each event. With `"since": SEQ` the deeds after that number come first. So a front end listens, takes the `seq` of `listening`, reads what
+stands (`bans --json`), and applies what has a greater number; after a lost connection it goes on with the last `seq` that it had, and misses nothing,
+whatever was restarted. A ban that ends by itself has no event: its `until` says when. `examples/live_bans.py` does all of it in under 60 lines. A reader that is 1,000 events behind is dropped with an error
 of id `lost`.
 
 **Ids of errors**: `failed`, `input`, `policy`, `refused`, `host`, `busy`, `nft`, `kernel`, `state`, `damaged`, `permission`, `daemon`, `daemon-hangs`; on the
