@@ -147,8 +147,6 @@ ANSWERS = {
     "quietgate events -f": "",
     "quietgate events --since 1h -f": "",
     "quietgate parse /var/log/auth.log.2.gz": "No such file",
-    "quietgate report /var/log/auth.log*": "No such file",
-    "quietgate notify": "the policy names nobody",
     "quietgate helper": "no socket was handed over",
     "quietgate events -f --json | jq 'select(.event == \"ban\")'": "",
 }

@@ -66,6 +66,19 @@ def test_what_they_tell(tmp_path: Path) -> None:
     assert "203.0.113.9" in page
 
 
+def test_the_policy_decides_who_would_have_been_banned_and_for_how_long(tmp_path: Path) -> None:
+    lines = [failed(n) for n in range(6)] + [failed(n, B) for n in range(6)] + [failed(n + 30) for n in range(6)]
+    (tmp_path / "log").write_text("".join(lines))
+    place = tmp_path / "etc/quietgate"
+    place.mkdir(parents=True)
+    (place / "quietgate.toml").write_text(f'version = 1\n[guard]\nnever_ban = ["{B}"]\n[bans]\njitter = 0\n')
+    found = form(tmp_path, tmp_path / "log")
+    assert found["made"] == {"burst": 2}, "the second time too, and nobody who is never banned"
+    text = report(tmp_path, tmp_path / "log").stdout
+    assert re.search(rf"{re.escape(A)} +12 +until 2026-11-24 18:34", text), "an hour, since it is the second"
+    assert form(tmp_path, tmp_path / "log") == found, "the same log, the same answer"
+
+
 def test_two_hosts_in_two_files_are_told_together_by_time(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("".join(failed(n, host="a") for n in (1, 3, 5)))
     (tmp_path / "b.log").write_text("".join(failed(n, host="b") for n in (2, 4, 6)))

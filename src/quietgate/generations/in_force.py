@@ -21,9 +21,14 @@ def settings(prepared: Prepared, around: Surroundings) -> Settings:
     """The guard's settings under this policy, on this host with these surroundings."""
     policy, resolved = prepared.policy, prepared.resolved
     values = policy.values
+    rates = ((name, cast("Rate | None", values[f"guard.detect.{name}"])) for name in NAMES)
     return Settings(
-        thresholds=thresholds(policy),
-        sentences=sentences(policy),
+        thresholds={name: Threshold(rate.count, rate.window) for name, rate in rates if rate is not None},
+        sentences=Sentences(
+            tuple(_length(s) for s in cast("tuple[object, ...]", values["bans.steps"])),
+            cast("float", values["bans.forget"]),
+            cast("int", values["bans.jitter"]),
+        ),
         counting=policy.ssh.counting,
         never=never_banned(policy, resolved, around),
         spared=passing(policy, resolved, around),
@@ -42,19 +47,6 @@ def settings(prepared: Prepared, around: Surroundings) -> Settings:
         most_open=cast("int", values["guard.max_open"]),
         alerts=frozenset(t for t in Topic if values[f"alerts.{t.value}"]),
     )
-
-
-def thresholds(policy: Policy) -> dict[str, Threshold]:
-    """Of each detector that is on."""
-    rates = ((name, cast("Rate | None", policy.values[f"guard.detect.{name}"])) for name in NAMES)
-    return {name: Threshold(rate.count, rate.window) for name, rate in rates if rate is not None}
-
-
-def sentences(policy: Policy) -> Sentences:
-    """How long bans last."""
-    values = policy.values
-    steps = tuple(_length(s) for s in cast("tuple[object, ...]", values["bans.steps"]))
-    return Sentences(steps, cast("float", values["bans.forget"]), cast("int", values["bans.jitter"]))
 
 
 def manners(policy: Policy) -> Manners:

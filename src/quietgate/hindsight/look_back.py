@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from random import Random
 
 from quietgate.clock import Instant
-from quietgate.generations.in_force import sentences, thresholds
 from quietgate.guard.engine import Ban as BanCommand
 from quietgate.guard.engine import Check, Engine, Remember, Settings
+from quietgate.guard.sentences import Past
 from quietgate.hindsight.digest import SHOWN, Digest, Source
 from quietgate.net import Prefix
-from quietgate.policy.model import Policy
 from quietgate.sshlog.connection import Outcome
 from quietgate.sshlog.lines import Event, Trust
 from quietgate.values import Ban, Login, Scope
@@ -35,11 +35,11 @@ class _Tally:
     ban: Ban | None = None
 
 
-def look_back(events: Iterable[Event], policy: Policy, *, since: float = 0.0, until: float = float("inf"), of: str = "") -> Digest:
-    """The digest of a log. `since`, `until` in wall seconds; `of` names the logs for whoever reads."""
-    engine = Engine(
-        Settings(thresholds=thresholds(policy), sentences=sentences(policy), counting=policy.ssh.counting, known_for=policy.ssh.known)
-    )
+def look_back(events: Iterable[Event], settings: Settings, *, since: float = 0.0, until: float = float("inf"), of: str = "") -> Digest:
+    """The digest of a log, under these settings of a guard. `since`, `until` in wall seconds; `of` names the logs for whoever reads."""
+    offenders: dict[Prefix, Past] = {}
+    # The same log gives the same answer: lengths of bans vary by chance.
+    engine = Engine(replace(settings, alerts=frozenset()), lambda source: offenders.get(source, Past()), dice=Random(1))  # noqa: S311
     sources: dict[Prefix, _Tally] = {}
     made: Counter[str] = Counter()
     names: Counter[str] = Counter()
@@ -55,6 +55,7 @@ def look_back(events: Iterable[Event], policy: Policy, *, since: float = 0.0, un
         for command in engine.read("log", Trust.FILE, event, Instant(now, now)):
             if isinstance(command, BanCommand):
                 made[command.finding.detector] += 1
+                offenders[command.source] = Past(command.steps, command.at.wall + command.seconds)
                 tally = sources.get(command.source)
                 if tally is not None:
                     ends = None if command.seconds == float("inf") else command.at.wall + command.seconds

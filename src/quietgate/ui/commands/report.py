@@ -15,14 +15,16 @@ from quietgate.clock import format_duration, parse_duration
 from quietgate.control.client import tell
 from quietgate.errors import InputError, QuietgateError
 from quietgate.generations.deciding import usable
+from quietgate.generations.in_force import settings as guard_settings
 from quietgate.generations.installation import Parts
+from quietgate.generations.plan import prepare_from
 from quietgate.hindsight import digest as look
 from quietgate.hindsight.logs import Logs
 from quietgate.hindsight.look_back import look_back
 from quietgate.hindsight.observed import Row, compared
 from quietgate.host.files import write_where_told
 from quietgate.host.paths import Paths
-from quietgate.policy.load import load
+from quietgate.host.surroundings import surroundings
 from quietgate.policy.routes import for_digest, key, recipients
 from quietgate.sshlog.lines import PROGRAMS
 from quietgate.state.alerts import Book
@@ -105,13 +107,13 @@ def _show(found: look.Digest, file: str | None, *, as_json: bool) -> None:
 def _of_logs(parts: Parts, logs: Logs, since: str | None, until: str | None, file: str | None, *, as_json: bool) -> None:
     now = time.time()
     try:
-        policy = usable(parts)[0].policy
+        prepared = usable(parts)[0]
     except QuietgateError:  # none yet, or not ours to read: then what the guard does by itself
-        policy = load([]).policy
+        prepared = prepare_from(parts.paths, [], ask=False)
     begin = parse_since(since, now) if since else 0.0
     end = parse_since(until, now) if until else float("inf")
     names = ", ".join(dict.fromkeys(str(p) for group in logs.groups for p in group))
-    found = look_back(logs.events(), policy, since=begin, until=end, of=safe(names)[:200])
+    found = look_back(logs.events(), guard_settings(prepared, surroundings(parts.paths.root)), since=begin, until=end, of=safe(names)[:200])
     _show(found, file, as_json=as_json)
     for path, why in logs.broken:
         print(f"{safe(str(path))}: it was read until it broke: {safe(why)}", file=sys.stderr)
