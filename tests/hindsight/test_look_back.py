@@ -64,6 +64,8 @@ def test_what_they_tell(tmp_path: Path) -> None:
     page = report(tmp_path, tmp_path / "log", "--html", "-").stdout
     assert page.startswith("<!doctype html>")
     assert "203.0.113.9" in page
+    assert "<h1>quietgate, looking back</h1>" in page
+    assert "in force" not in page + report(tmp_path, tmp_path / "log").stdout, "a log knows of no ban that is in force"
 
 
 def test_the_policy_decides_who_would_have_been_banned_and_for_how_long(tmp_path: Path) -> None:

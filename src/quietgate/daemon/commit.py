@@ -61,6 +61,8 @@ class Pending:
     _tallies: dict[str, Counter[str]] = field(default_factory=dict)  # bans of an hour, by detector
     _jumps: Jumps = field(default_factory=Jumps)
     _jumped: bool = False
+    _ends: dict[Prefix, float] = field(default_factory=dict)  # of bans that are not in the store yet; there may be many while a disk hangs
+    _lengths: set[int] = field(default_factory=set)
     _due: asyncio.TimerHandle | None = None
     _writing: _Batch | None = None
     _more: bool = False  # a flush was asked for meanwhile
@@ -69,6 +71,8 @@ class Pending:
         """A ban; with `steps` it is remembered how often this source was banned."""
         self.bans.append(ban)
         self._decided.append(time.time())
+        self._ends[ban.prefix] = float("inf") if ban.until is None else ban.until
+        self._lengths.add(ban.prefix.length)
         hour = f"{TALLY}{int(time.time()) // HOUR:08d}"
         if hour not in self._tallies:
             self._tallies[hour] = Counter()
@@ -88,6 +92,11 @@ class Pending:
         written = self._writing.offenders if self._writing is not None else []
         return (Past(steps, ended) for prefix, steps, ended in reversed([*written, *self._offenders]) if prefix == source)
 
+    def until(self, source: Prefix) -> float:
+        """The wall second at which the last ban of a source ends that is not in the store yet; 0 without one."""
+        wider = (Prefix.of(source.version, source.value, length) for length in self._lengths if length <= source.length)
+        return max((self._ends.get(prefix, 0.0) for prefix in wider), default=0.0)
+
     @property
     def unwritten(self) -> list[Guess]:
         """Attempts that are not in the store yet, the oldest first."""
@@ -104,6 +113,7 @@ class Pending:
         self.shared.log(f"warning: the clock was set by {jump.by:+.0f} s: bans that were made meanwhile move with it")
         self.bans = [replace(b, since=b.since + jump.by, until=None if b.until is None else b.until + jump.by) for b in self.bans]
         self._decided = [at + jump.by for at in self._decided]
+        self._ends = {prefix: end + jump.by for prefix, end in self._ends.items()}
         self._jumped = True
         self.soon(now=True)
 
@@ -156,6 +166,8 @@ class Pending:
             # Whoever filled the sets meanwhile saw bans end that have not.
             self.shared.missed = self.shared.missed or moved or not in_kernel
             self.shared.trouble("store", "")
+            for ban in batch.bans:
+                self._ends.pop(ban.prefix, None)
             if done:
                 self.shared.publish_deeds(frozenset(d.id for d in done[: batch.published]))
             for hour in sorted(self._tallies)[:-1]:

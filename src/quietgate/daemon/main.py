@@ -375,11 +375,12 @@ class Daemon:
         self.alerting.take(self.engine.alerts.table(done, time.time()))
 
     def _until(self, source: Prefix) -> float:
+        pending = self.pending.until(source)
         try:
             found = self.shared.store.covering(source, time.time())
         except StateError:
-            return 0.0
-        return max((float("inf") if b.until is None else b.until for b in found), default=0.0)
+            return pending
+        return max([pending, *(float("inf") if b.until is None else b.until for b in found)])
 
     # -- who asks
 

@@ -41,6 +41,10 @@ def subject(d: Digest) -> str:
     return header(f"[quietgate {d.host}] the {span}: {plural(d.attempts, 'attempt')}, {plural(sum(d.made.values()), 'ban')}{look}")
 
 
+def _name(d: Digest) -> str:
+    return "quietgate, looking back" if d.of else f"quietgate on {d.host}"
+
+
 def _headline(d: Digest) -> str:
     if d.of:
         return f"{plural(d.attempts, 'attempt')} from {plural(d.sources, 'source')}"
@@ -96,7 +100,7 @@ def _lasted(d: Digest) -> str:
 
 def text(d: Digest, screen: Screen = PLAIN) -> str:
     """For a terminal, or the text part of a mail."""
-    lines = [screen.line(f"quietgate{f' on {d.host}' if d.host else ''}: {_headline(d)}", Tone.BAD if d.look else Tone.GOOD),
+    lines = [screen.line(f"{_name(d)}: {_headline(d)}", Tone.BAD if d.look else Tone.GOOD),
              screen.line(f"{_span(d)}; {_lasted(d)}", Tone.DIM), ""]  # fmt: skip
     if d.look:
         lines.append(screen.line(f"WHAT DESERVES A LOOK ({len(d.look):,})", Tone.BAD))
@@ -105,7 +109,7 @@ def text(d: Digest, screen: Screen = PLAIN) -> str:
         lines.append("")
     by = ", ".join(f"{name} {count:,}" for name, count in sorted(d.made.items(), key=lambda x: -x[1]))
     figures = [("attempts", f"{d.attempts:,} from {plural(d.sources, 'source')}"), ("banned", f"{sum(d.made.values()):,}" + (f": {by}" if by else "")),
-               ("in force", plural(d.bans, "ban"))]  # fmt: skip
+               *([] if d.of else [("in force", plural(d.bans, "ban"))])]  # fmt: skip
     if any(d.bars):
         figures.append(("over time", _spark(d.bars)))
     lines += [screen.table(figures), ""]
@@ -148,8 +152,8 @@ def page(d: Digest) -> str:
     """One page of HTML."""
     out = ["<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>",
            "<meta http-equiv=Content-Security-Policy content=\"default-src 'none';style-src 'unsafe-inline'\">",
-           f"<title>{html(subject(d))}</title><style>{_STYLE}</style><main>",
-           f"<h1>quietgate on {html(d.host)}</h1><p class={'bad' if d.look else 'good'}>{html(_headline(d))}</p>",
+           f"<title>{html(subject(d) if not d.of else f'quietgate: {_headline(d)}')}</title><style>{_STYLE}</style><main>",
+           f"<h1>{html(_name(d))}</h1><p class={'bad' if d.look else 'good'}>{html(_headline(d))}</p>",
            f"<p class=dim>{html(_span(d))}; {html(_lasted(d))}</p>"]  # fmt: skip
     if d.look:
         out.append(f"<h2>What deserves a look: {len(d.look):,}</h2><ul>")
@@ -159,7 +163,7 @@ def page(d: Digest) -> str:
         ("attempts", d.attempts),
         ("sources", d.sources),
         ("banned", sum(d.made.values())),
-        ("bans in force", d.bans),
+        *(() if d.of else (("bans in force", d.bans),)),
         ("users and addresses logged in", len(d.logins)),
     )
     out.append("<div class=figures>" + "".join(f"<div><b>{n:,}</b>{html(what)}</div>" for what, n in figures) + "</div>")
